@@ -1,0 +1,374 @@
+"""The nouns of the gateway. All data, all frozen; times are seconds since the epoch (UTC), sizes are bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType
+
+from gateway.domain.comfy.graph import Requirements
+from gateway.domain.states import TERMINAL, JobStatus, Outcome
+
+JobId = NewType("JobId", str)  #: a lowercase UUID (version 7, so ids sort by time)
+AttemptId = NewType("AttemptId", str)  #: a lowercase UUID; *is* ComfyUI's `prompt_id`
+AssetId = NewType("AssetId", str)
+BatchId = NewType("BatchId", str)
+WorkerId = NewType("WorkerId", str)  #: short and readable: `gpu0`, `sim1`, `10.0.0.7:8188`
+TenantId = NewType("TenantId", str)
+
+DEFAULT_TENANT = TenantId("default")
+
+
+class OutputType(StrEnum):
+    """The contract's kinds of output."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    TEXT = "text"
+    FILE = "file"
+    LATENT = "latent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job failed; `code` is a stable word, `message` a sentence (contract: `JobError`)."""
+
+    code: str
+    message: str
+    node_id: str | None = None
+    class_type: str | None = None
+    traceback: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """Stored bytes with an identity. `hash` is `blake3:<64 hex>`; many assets may share one blob."""
+
+    id: AssetId
+    tenant: TenantId
+    hash: str
+    size_bytes: int
+    content_type: str
+    file_path: str | None = None  #: where the client said it belongs, as in `photo.png`
+    tags: tuple[str, ...] = ()
+    created_at: float
+    expires_at: float | None = None  #: None: kept until deleted
+    job_id: JobId | None = None  #: the job that produced it; None for an upload
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """An asset that a job produced, with the node that made it. `name` is the client's own file name."""
+
+    asset: Asset
+    node_id: str
+    name: str
+    type: OutputType
+    index: int  #: order within the job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A complete snapshot of how far a job is (contract: `Progress`); `value` is 0..1 and never falls."""
+
+    value: float
+    nodes_done: int
+    nodes_total: int
+    current_node: str | None = None
+    current_node_class: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A picture of work in progress, as the worker sent it."""
+
+    node_id: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of a job on one worker. Written before anything is sent (decision 3 of the design)."""
+
+    id: AttemptId
+    job_id: JobId
+    worker: WorkerId
+    epoch: int  #: the worker lease's fencing number under which it was claimed
+    number: int  #: 1 for the job's first attempt
+    created_at: float
+    posted_at: float | None = None  #: the worker accepted it
+    started_at: float | None = None  #: the worker began to execute it
+    ended_at: float | None = None
+    outcome: Outcome | None = None  #: None while it is open
+    reason: str | None = None  #: in plain words
+    error: JobError | None = None
+    node_errors: Mapping[str, Any] | None = None  #: of a 200 answer to POST: outputs that were dropped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A client's order, as the store knows it. The graph is read apart (it can be megabytes)."""
+
+    id: JobId
+    tenant: TenantId
+    status: JobStatus
+    created_at: float
+    expires_at: float
+    started_at: float | None = None
+    completed_at: float | None = None
+    priority: int = 0  #: higher goes first
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    template: str | None = None
+    template_version: str | None = None
+    inputs: Mapping[str, Any] | None = None  #: the template's values as used, seeds drawn
+    batch_id: BatchId | None = None
+    batch_index: int | None = None
+    parent_id: JobId | None = None
+    tries: int = 0  #: attempts spent
+    max_tries: int = 3
+    worker: WorkerId | None = None  #: of the latest attempt
+    attempt_id: AttemptId | None = None  #: the open attempt, while there is one
+    outputs: tuple[Output, ...] = ()
+    outputs_reused: bool = False  #: the worker answered from its cache
+    execution_ms: int | None = None
+    error: JobError | None = None
+    simulated: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is in a terminal state."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be queued. `graph` is the bound API-format graph as JSON bytes, opaque from here on;
+    asset references in it stay references until a worker is known."""
+
+    id: JobId
+    tenant: TenantId
+    created_at: float
+    expires_at: float
+    graph: bytes
+    requirements: Requirements
+    assets: tuple[AssetId, ...] = ()  #: referenced by the graph; kept while the job needs them
+    priority: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    template: str | None = None
+    template_version: str | None = None
+    inputs: Mapping[str, Any] | None = None
+    batch_index: int | None = None
+    parent_id: JobId | None = None
+    max_tries: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """Several jobs ordered together."""
+
+    id: BatchId
+    created_at: float
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch with how its jobs stand."""
+
+    id: BatchId
+    tenant: TenantId
+    created_at: float
+    metadata: Mapping[str, str]
+    counts: Mapping[JobStatus, int]  #: jobs by status; absent means none
+
+    @property
+    def total(self) -> int:
+        """How many jobs the batch has."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A queued job as placement sees it: no graph, just what order and eligibility need."""
+
+    job_id: JobId
+    tenant: TenantId
+    requirements_key: str
+    priority: int
+    created_at: float
+    avoid: frozenset[WorkerId] = frozenset()  #: workers that lost it before: others first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A worker that can take a job now. `accepts` names the requirement keys that it can run."""
+
+    worker: WorkerId
+    epoch: int
+    accepts: frozenset[str]
+    connections: int = 0  #: prompts on it, ours and others'
+    simulated: bool = False
+    jobs_done: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Placement's decision: this job on this worker, with the reason in plain words."""
+
+    job_id: JobId
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A job that is ours to run now, with all that running it needs."""
+
+    attempt: Attempt
+    job_id: JobId
+    tenant: TenantId
+    graph: bytes
+    expires_at: float
+    template: str | None
+    resumed: bool = False  #: found open at start-up: ask the worker before sending anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOutput:
+    """An output to be recorded: the asset record to mint and where it belongs."""
+
+    asset: Asset
+    node_id: str
+    name: str
+    type: OutputType
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended, with all that its settle writes."""
+
+    outcome: Outcome
+    reason: str
+    ended_at: float
+    posted_at: float | None = None
+    started_at: float | None = None
+    error: JobError | None = None
+    outputs: tuple[NewOutput, ...] = ()  #: those not recorded yet
+    outputs_reused: bool = False
+    retry_at: float | None = None  #: not before this time, if it is queued again
+    avoid: bool = True  #: whether a retry prefers another worker
+
+
+class WorkerKind(StrEnum):
+    """Where a worker comes from."""
+
+    LOCAL = "local"  #: a ComfyUI process of our own supervisor
+    REMOTE = "remote"  #: a URL
+    SIMULATED = "simulated"  #: a built-in simulator of our own supervisor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A ComfyUI process as the store knows it; what it does right now is the fleet's to tell."""
+
+    id: WorkerId
+    url: str
+    kind: WorkerKind
+    gpu: str | None = None  #: `CUDA_VISIBLE_DEVICES` of a local worker
+    depth: int = 1  #: attempts sent to it at once
+    created_at: float
+    jobs_done: int = 0
+    lease_owner: str | None = None
+    lease_epoch: int = 0
+    lease_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A stored fact about a job; `seq` counts within the job from 1. `data` never holds pictures."""
+
+    job_id: JobId
+    seq: int
+    type: str
+    at: float
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a listing, newest first; `next_cursor` is None on the last."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """What a listing asks for; None and empty mean no restriction."""
+
+    statuses: frozenset[JobStatus] = frozenset()
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    batch_id: BatchId | None = None
+    template: str | None = None
+
+
+# What the bus carries about a job. The store stays the truth; these only save a poll.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChanged:
+    """The job's row changed: read it again."""
+
+    status: JobStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressMade:
+    """A new progress snapshot."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewMade:
+    """A new preview picture."""
+
+    preview: Preview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputMade:
+    """An output was recorded."""
+
+    output: Output
+
+
+News = StatusChanged | ProgressMade | PreviewMade | OutputMade
+
+
+# What the dispatcher listens to.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkQueued:
+    """Jobs were queued, or queued again: look for idle workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelAsked:
+    """A running job shall stop."""
+
+    job_id: JobId
+    attempt_id: AttemptId | None
+
+
+Signal = WorkQueued | CancelAsked

@@ -1,0 +1,288 @@
+"""What the gateway needs from the outside, as small Protocols. Adapters implement them; nobody inherits them.
+
+The store is four ports over one database, so that each reader sees only what it needs. Every method is one unit of
+work: it happens whole or not at all, and what it returned is on disk. All of them raise `errors.StoreUnavailable`
+when the database cannot be used (locked, full, gone) and stay usable afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.domain import model
+from gateway.domain.comfy.graph import Requirements
+from gateway.domain.states import JobStatus
+
+Choose = Callable[[Sequence[model.Candidate], Sequence[model.Slot]], Sequence[model.Assignment]]
+Clock = Callable[[], float]  #: seconds since the epoch, UTC
+NewId = Callable[[], str]  #: a fresh lowercase UUID, version 7
+
+
+class Jobs(Protocol):
+    """Submitting, reading and cancelling jobs. Everything is scoped by tenant; what is not the caller's is NotFound."""
+
+    async def submit(
+        self,
+        jobs: Sequence[model.NewJob],
+        *,
+        batch: model.NewBatch | None = None,
+        idempotency_key: str | None = None,
+        queue_limit: int | None = None,
+    ) -> tuple[model.Job, ...]:
+        """Queue jobs of one tenant, all or none; returns them in the order given.
+
+        Claims `idempotency_key` (per tenant, single-use for 24 h, counted from the jobs' `created_at`) in the same
+        transaction: IdempotencyKeyReuse when it was presented before, also concurrently. QueueFull when the tenants'
+        queued jobs together would exceed `queue_limit`. MissingAsset when a referenced asset is gone.
+        """
+        ...
+
+    async def get(self, tenant: model.TenantId, job_id: str) -> model.Job:
+        """One job with its outputs; NotFound."""
+        ...
+
+    async def page(
+        self, tenant: model.TenantId, want: model.JobFilter, *, limit: int, cursor: str | None
+    ) -> model.Page:
+        """Jobs newest first; InvalidCursor for a cursor that is not ours."""
+        ...
+
+    async def graph(self, tenant: model.TenantId, job_id: str) -> bytes:
+        """The bound graph as JSON bytes; NotFound."""
+        ...
+
+    async def queue_position(self, job_id: str) -> int | None:
+        """1 for the queued job that is next in fair order; None when it is not queued."""
+        ...
+
+    async def attempts(self, job_id: str) -> tuple[model.Attempt, ...]:
+        """The job's attempts, oldest first."""
+        ...
+
+    async def events(self, job_id: str) -> tuple[model.Event, ...]:
+        """The job's stored facts in order."""
+        ...
+
+    async def cancel(self, tenant: model.TenantId, job_id: str, *, now: float) -> model.Job:
+        """Ask for an end: a queued job is `canceled` at once, a running one becomes `canceling`, an ended one stays.
+
+        Returns the job as it is afterwards; NotFound.
+        """
+        ...
+
+    async def batch(self, tenant: model.TenantId, batch_id: str) -> model.Batch:
+        """A batch with counts of its jobs; NotFound."""
+        ...
+
+    async def count_by_status(self) -> Mapping[JobStatus, int]:
+        """All tenants' jobs by status, for metrics; may be up to a second old."""
+        ...
+
+
+class Queue(Protocol):
+    """What dispatch does with jobs. Writes about an attempt are fenced: LeaseLost when the attempt is no longer
+    open, or the worker's lease has another epoch by now."""
+
+    async def requirements(self) -> Mapping[str, Requirements]:
+        """Requirement keys that queued jobs have, with their meaning."""
+        ...
+
+    async def claim(
+        self, slots: Sequence[model.Slot], choose: Choose, *, now: float, new_id: NewId
+    ) -> tuple[model.Claim, ...]:
+        """Give queued jobs to idle workers, in one transaction.
+
+        Reads a bounded window of due candidates in fair order (priority, virtual time of the tenant, age) for each
+        distinct set of `accepts`, so that jobs which only a busy worker can run never hide others; asks `choose`;
+        claims each assignment by compare-and-set (an assignment that lost its race is left out) and writes the
+        Attempt before anything is sent.
+        """
+        ...
+
+    async def mark_posted(
+        self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]
+    ) -> None:
+        """Keep what only the answer to POST told."""
+        ...
+
+    async def add_outputs(
+        self, attempt: model.AttemptId, outputs: Sequence[model.NewOutput]
+    ) -> tuple[model.Output, ...]:
+        """Record outputs of an attempt that still runs: assets, output rows and events."""
+        ...
+
+    async def settle(self, attempt: model.AttemptId, ending: model.Ending) -> model.Job:
+        """End an attempt and follow the edge it means for the job, with outputs and event, in one transaction.
+
+        A job that is queued again keeps none of the attempt's outputs, and prefers other workers if `ending.avoid`.
+        """
+        ...
+
+    async def open_claims(self, workers: Sequence[model.WorkerId]) -> tuple[model.Claim, ...]:
+        """Open attempts on these workers, `resumed`, re-fenced with the lease epochs now held."""
+        ...
+
+    async def expire(self, *, now: float, queued_before: float) -> tuple[model.JobId, ...]:
+        """Expire jobs that have been queued since before `queued_before`."""
+        ...
+
+    async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:
+        """Forget jobs, assets and idempotency keys past retention; returns hashes of blobs that nothing uses now."""
+        ...
+
+
+class Workers(Protocol):
+    """The known workers and who drives them."""
+
+    async def put(self, worker: model.Worker) -> model.Worker:
+        """Add a worker, or update url, kind, gpu and depth of the one with that id; counters and lease stay."""
+        ...
+
+    async def remove(self, worker: model.WorkerId) -> None:
+        """Forget a worker; NotFound. Its attempts must have ended; jobs keep its name."""
+        ...
+
+    async def all(self) -> tuple[model.Worker, ...]:
+        """All workers by id."""
+        ...
+
+    async def lease(
+        self, workers: Sequence[model.WorkerId], *, owner: str, seconds: float
+    ) -> Mapping[model.WorkerId, int]:
+        """Take or renew leases by the database's clock; returns the epoch of each lease held now.
+
+        A lease that was free, had run out or was another boot's of the same `owner` gets the next epoch; one that
+        `owner` holds keeps its epoch; one that somebody else holds is left out.
+        """
+        ...
+
+    async def release(self, *, owner: str) -> None:
+        """Give all leases of `owner` back at once."""
+        ...
+
+
+class Assets(Protocol):
+    """Asset records. Bytes are the Blobs port's."""
+
+    async def add(self, asset: model.Asset) -> model.Asset:
+        """Record an asset."""
+        ...
+
+    async def get(self, tenant: model.TenantId, asset_id: str) -> model.Asset:
+        """One asset; NotFound."""
+        ...
+
+    async def get_many(
+        self, tenant: model.TenantId, asset_ids: Sequence[str]
+    ) -> Mapping[str, model.Asset]:
+        """Those of the asked assets that exist."""
+        ...
+
+    async def by_hash(self, tenant: model.TenantId, hash_: str) -> model.Asset | None:
+        """The tenant's newest unexpired asset over these bytes."""
+        ...
+
+    async def by_path(
+        self, tenant: model.TenantId, file_paths: Sequence[str]
+    ) -> Mapping[str, model.Asset]:
+        """The tenant's newest upload at each of these `file_path`s that has one."""
+        ...
+
+    async def extend(self, asset_id: str, *, expires_at: float | None) -> model.Asset:
+        """Move an asset's expiry later (never earlier; None: keep for ever)."""
+        ...
+
+    async def delete(self, tenant: model.TenantId, asset_id: str) -> str | None:
+        """Delete a record; returns the hash when no asset of any tenant uses its blob any more.
+
+        NotFound; AssetInUse while a job that has not ended needs it, or a retained job lists it as an output.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The four ports over one database, and its life."""
+
+    jobs: Jobs
+    queue: Queue
+    workers: Workers
+    assets: Assets
+    check: Callable[[], Awaitable[None]]  #: StoreUnavailable when a write would fail now
+    close: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Bytes that are safely kept. `hash` is `blake3:<64 hex>`."""
+
+    hash: str
+    size_bytes: int
+
+
+class Blobs(Protocol):
+    """Content-addressed bytes."""
+
+    async def put(self, chunks: AsyncIterator[bytes], *, limit: int | None = None) -> Stored:
+        """Store a stream, hashing as it goes; PayloadTooLarge past `limit` bytes, and nothing is kept then."""
+        ...
+
+    async def put_bytes(self, data: bytes) -> Stored:
+        """Store bytes that are in memory."""
+        ...
+
+    def read(self, hash_: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes `start` to `end` (exclusive) in chunks; OutputUnavailable when the blob is gone."""
+        ...
+
+    async def delete(self, hash_: str) -> None:
+        """Remove a blob; one that is gone already is no error."""
+        ...
+
+    async def check(self) -> None:
+        """StoreUnavailable when a write would fail now."""
+        ...
+
+
+class Subscription(Protocol):
+    """News of one job, in order. A reader that falls far behind loses progress and previews, never status."""
+
+    async def next(self, *, timeout: float | None = None) -> model.News | None:
+        """The next piece of news, or None after `timeout` seconds without any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The latest progress and preview of a job that runs."""
+
+    progress: model.Progress | None = None
+    preview: model.Preview | None = None
+
+
+class Bus(Protocol):
+    """News about jobs, and signals to dispatch. It forgets: whoever needs the truth reads the store."""
+
+    def publish(self, job_id: model.JobId, news: model.News) -> None:
+        """Tell all who follow the job; progress and preview are kept as its snapshot until its status is terminal
+        or `queued`."""
+        ...
+
+    def subscribe(self, job_id: model.JobId) -> AbstractContextManager[Subscription]:
+        """Follow a job. Subscribe first, then read the store: nothing falls between."""
+        ...
+
+    def snapshot(self, job_id: model.JobId) -> Snapshot:
+        """What is known right now; empty when nothing is."""
+        ...
+
+    def signal(self, signal: model.Signal) -> None:
+        """Tell dispatch."""
+        ...
+
+    async def next_signals(self) -> Sequence[model.Signal]:
+        """Wait for at least one signal and take all there are. Dispatch alone calls this."""
+        ...
