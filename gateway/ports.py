@@ -102,9 +102,7 @@ class Queue(Protocol):
         """
         ...
 
-    async def mark_posted(
-        self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]
-    ) -> None:
+    async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
         """Keep what only the answer to POST told."""
         ...
 
@@ -175,9 +173,7 @@ class Assets(Protocol):
         """One asset; NotFound."""
         ...
 
-    async def get_many(
-        self, tenant: model.TenantId, asset_ids: Sequence[str]
-    ) -> Mapping[str, model.Asset]:
+    async def get_many(self, tenant: model.TenantId, asset_ids: Sequence[str]) -> Mapping[str, model.Asset]:
         """Those of the asked assets that exist."""
         ...
 
@@ -185,9 +181,7 @@ class Assets(Protocol):
         """The tenant's newest unexpired asset over these bytes."""
         ...
 
-    async def by_path(
-        self, tenant: model.TenantId, file_paths: Sequence[str]
-    ) -> Mapping[str, model.Asset]:
+    async def by_path(self, tenant: model.TenantId, file_paths: Sequence[str]) -> Mapping[str, model.Asset]:
         """The tenant's newest upload at each of these `file_path`s that has one."""
         ...
 

@@ -94,9 +94,7 @@ class InvalidRequest(GatewayError):
     code = "invalid_request"
     status = 422
 
-    def __init__(
-        self, message: str, *, faults: Sequence[Fault] = (), details: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, faults: Sequence[Fault] = (), details: Mapping[str, Any] | None = None) -> None:
         merged: dict[str, Any] = dict(details or {})
         if faults:
             merged["faults"] = [fault.as_dict() for fault in faults]
@@ -235,9 +233,7 @@ class Busy(GatewayError):
     code = "rate_limited"
     status = 429
 
-    def __init__(
-        self, message: str, *, retry_after: int = 5, details: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retry_after: int = 5, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message, details=details)
         self.retry_after = retry_after
 
@@ -260,9 +256,7 @@ class Unavailable(GatewayError):
     code = "upstream_unreachable"
     status = 503
 
-    def __init__(
-        self, message: str, *, retry_after: int = 2, details: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retry_after: int = 2, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message, details=details)
         self.retry_after = retry_after
 

@@ -285,6 +285,7 @@ class Worker:
     kind: WorkerKind
     gpu: str | None = None  #: `CUDA_VISIBLE_DEVICES` of a local worker
     depth: int = 1  #: attempts sent to it at once
+    persistent: bool = False  #: added through the API, so that it comes back after a restart
     created_at: float
     jobs_done: int = 0
     lease_owner: str | None = None

@@ -30,9 +30,7 @@ class JobStatus(StrEnum):
     EXPIRED = "expired"
 
 
-TERMINAL: Final = frozenset(
-    {JobStatus.SUCCEEDED, JobStatus.CANCELED, JobStatus.FAILED, JobStatus.EXPIRED}
-)
+TERMINAL: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.CANCELED, JobStatus.FAILED, JobStatus.EXPIRED})
 ACTIVE: Final = frozenset({JobStatus.RUNNING, JobStatus.CANCELING})
 
 
