@@ -8,11 +8,12 @@ when the database cannot be used (locked, full, gone) and stay usable afterwards
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.domain import model
+from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.states import JobStatus
 
@@ -279,4 +280,87 @@ class Bus(Protocol):
 
     async def next_signals(self) -> Sequence[model.Signal]:
         """Wait for at least one signal and take all there are. Dispatch alone calls this."""
+        ...
+
+
+class Frames(Protocol):
+    """An open websocket to a worker."""
+
+    def __aiter__(self) -> AsyncIterator[frames.Frame]:
+        """The frames until the connection ends; WorkerUnreachable when it breaks."""
+        ...
+
+
+class WorkerClient(Protocol):
+    """One ComfyUI, through its own HTTP and websocket API.
+
+    Everything raises WorkerUnreachable when whether the worker acted is unknown, WorkerRefused for a definite no and
+    WorkerFault for an answer that makes no sense.
+    """
+
+    async def facts(self) -> answers.WorkerFacts:
+        """`GET /system_stats`."""
+        ...
+
+    async def object_info(self) -> Mapping[str, object]:
+        """`GET /object_info`: the node classes it has."""
+        ...
+
+    async def submit(self, graph: bytes, *, prompt_id: str, client_id: str, secret: str | None) -> answers.Accepted:
+        """`POST /prompt` with an API-format graph as JSON bytes; `secret` is the client's partner API key."""
+        ...
+
+    async def queue(self) -> answers.QueueSnapshot:
+        """`GET /queue`."""
+        ...
+
+    async def history(self, prompt_id: str) -> history.HistoryEntry | None:
+        """`GET /history/{prompt_id}`; None while it has not ended, and for ever when it is unknown."""
+        ...
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue or interrupt it, and no other; one that is gone is no error."""
+        ...
+
+    def view(self, file: history.OutputFile) -> AsyncIterator[bytes]:
+        """`GET /view`: a file's bytes; NotFound when it is gone."""
+        ...
+
+    async def upload(self, name: str, chunks: AsyncIterator[bytes]) -> str:
+        """`POST /upload/image`: put an input file; returns the name that loader nodes take."""
+        ...
+
+    def listen(self, client_id: str) -> AbstractAsyncContextManager[Frames]:
+        """Connect `/ws` under a client id that was never used before (a re-used one can be orphaned for ever)."""
+        ...
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        ...
+
+
+Connect = Callable[[str], WorkerClient]  #: a client for a worker's URL
+
+
+class Fleet(Protocol):
+    """The workers as they are right now, and changing which there are. Dispatch owns it."""
+
+    def views(self) -> Sequence[model.WorkerView]:
+        """All workers, by id."""
+        ...
+
+    async def add(self, url: str, *, worker_id: str | None = None, depth: int = 1) -> model.WorkerView:
+        """Take a ComfyUI at `url` into use, under `worker_id` or a name made of its host and port.
+
+        Conflict when the id, or the url under another id, is known already; a worker that does not answer yet is
+        taken and shown as `starting` or `unreachable`.
+        """
+        ...
+
+    async def remove(self, worker_id: str, *, drain: bool) -> model.WorkerView | None:
+        """Forget a worker; NotFound. With `drain` what it runs may finish first: the view of the draining worker is
+        returned, and None once there is nothing left to wait for. Without, its jobs are handed back at once.
+
+        Conflict for a local worker: its supervisor would bring it back.
+        """
         ...

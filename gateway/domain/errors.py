@@ -8,6 +8,7 @@
     │   ├── MissingAsset           422 missing_asset       a reference to bytes the caller does not own
     │   ├── IdempotencyKeyReuse    422 idempotency_key_reuse
     │   ├── InvalidMetadata        422 metadata_invalid
+    │   ├── InvalidMetadataFilter  422 invalid_metadata_filter
     │   ├── InvalidCursor          422 invalid_cursor
     │   └── MalformedBody          400 invalid_request     not JSON, not multipart …
     ├── Unauthorized               401 unauthorized
@@ -147,6 +148,12 @@ class InvalidMetadata(InvalidRequest):
     """Metadata outside the contract: 16 pairs, keys of 1–40 of `A-Za-z0-9_-.`, values up to 256 bytes."""
 
     code = "metadata_invalid"
+
+
+class InvalidMetadataFilter(InvalidRequest):
+    """A metadata filter of a listing that no job's metadata could ever match."""
+
+    code = "invalid_metadata_filter"
 
 
 class InvalidCursor(InvalidRequest):

@@ -293,6 +293,52 @@ class Worker:
     lease_until: float = 0.0
 
 
+class WorkerState(StrEnum):
+    """What a worker is doing, as the fleet sees it right now."""
+
+    STARTING = "starting"  #: not heard from yet
+    IDLE = "idle"
+    BUSY = "busy"  #: it runs as much as its depth allows
+    DRAINING = "draining"  #: it finishes what it runs and takes nothing new
+    UNREACHABLE = "unreachable"
+    QUARANTINED = "quarantined"  #: it answers, but lost or broke too much in a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerJob:
+    """A job that a worker runs right now."""
+
+    job_id: JobId
+    attempt_id: AttemptId
+    since: float
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerView:
+    """A worker as people see it: what the store knows and what the fleet sees. None: not known (yet)."""
+
+    id: WorkerId
+    url: str
+    kind: WorkerKind
+    state: WorkerState
+    since: float  #: when it entered that state
+    depth: int = 1
+    gpu: str | None = None  #: `CUDA_VISIBLE_DEVICES` of a local worker
+    jobs: tuple[WorkerJob, ...] = ()
+    loaded: tuple[str, ...] = ()  #: model files it is believed to hold
+    others: int = 0  #: prompts of other clients in its queue
+    jobs_done: int = 0
+    restarts: int = 0
+    pid: int | None = None
+    simulated: bool = False
+    comfyui_version: str | None = None
+    device: str | None = None  #: the card's name, as ComfyUI tells it
+    vram_total: int | None = None
+    vram_free: int | None = None
+    last_error: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """A stored fact about a job; `seq` counts within the job from 1. `data` never holds pictures."""
