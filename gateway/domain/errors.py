@@ -288,9 +288,16 @@ class WorkerError(GatewayError):
 
 
 class WorkerUnreachable(WorkerError):
-    """No connection, a time-out or a dropped answer: whether the worker acted is unknown."""
+    """No connection, a time-out or a dropped answer: whether the worker acted is unknown.
+
+    Unless `refused` is true: then nobody listened at that address, and nothing was sent.
+    """
 
     code = "worker_unreachable"
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class WorkerRefused(WorkerError):

@@ -168,6 +168,7 @@ class NewJob:
     batch_index: int | None = None
     parent_id: JobId | None = None
     max_tries: int = 3
+    needs_secret: bool = False  #: it came with a partner API key, which lives in memory only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +239,7 @@ class Claim:
     graph: bytes
     expires_at: float
     template: str | None
+    needs_secret: bool = False
     resumed: bool = False  #: found open at start-up: ask the worker before sending anything
 
 
