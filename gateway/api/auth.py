@@ -1,0 +1,94 @@
+"""Who calls: static API keys, `Authorization: Bearer`.
+
+Without keys everyone is the default tenant; the composition root refuses a public bind then. Keys are kept as their
+SHA-256 only and compared in constant time, all of them each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+
+from gateway.domain import errors, model
+
+_SCHEME = "bearer "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whoever sent the request."""
+
+    tenant: model.TenantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key that is allowed in, and whose it is."""
+
+    digest: bytes
+    tenant: model.TenantId
+
+    @classmethod
+    def of(cls, secret: str, *, tenant: model.TenantId = model.DEFAULT_TENANT) -> ApiKey:
+        """The key with this secret."""
+        return cls(digest=hashlib.sha256(secret.encode()).digest(), tenant=tenant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Which callers, browsers and host names are let in."""
+
+    keys: tuple[ApiKey, ...] = ()
+    #: Web origins (`https://app.example`) whose pages may call us, next to our own.
+    origins: tuple[str, ...] = ()
+    #: Refuse Host names that a stranger's DNS could have pointed here: for a gateway on loopback without keys.
+    guard_hosts: bool = False
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Who presents this Authorization header; Unauthorized."""
+        if not self.keys:
+            return Caller(tenant=model.DEFAULT_TENANT)
+        if authorization is None:
+            raise errors.Unauthorized("this gateway needs an API key: send `Authorization: Bearer <key>`")
+        if authorization[: len(_SCHEME)].lower() != _SCHEME:
+            raise errors.Unauthorized("the Authorization header must be `Bearer <key>`")
+        tenant = _matching(self.keys, authorization[len(_SCHEME) :].strip())
+        if tenant is None:
+            raise errors.Unauthorized("this API key is not known here")
+        return Caller(tenant=tenant)
+
+
+def _matching(keys: Iterable[ApiKey], secret: str) -> model.TenantId | None:
+    """The tenant of the key with this secret; looks at every key, so that time tells nothing."""
+    digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+    found: model.TenantId | None = None
+    for key in keys:
+        if hmac.compare_digest(key.digest, digest):
+            found = key.tenant
+    return found
+
+
+def _access(request: Request) -> Access:
+    return cast(Access, cast(Any, request.app.state.parts).access)
+
+
+async def caller(request: Request) -> Caller:
+    """The caller; Unauthorized when keys are configured and none of them is presented."""
+    return _access(request).caller(request.headers.get("authorization"))
+
+
+async def caller_if_any(request: Request) -> Caller | None:
+    """The caller, or None without an Authorization header where keys are needed: for signed URLs."""
+    access = _access(request)
+    if access.keys and "authorization" not in request.headers:
+        return None
+    return access.caller(request.headers.get("authorization"))
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
+CallerIfAnyDep = Annotated[Caller | None, Depends(caller_if_any)]

@@ -1,0 +1,118 @@
+"""Reading request bodies: bounded, parsed once, everything that is wrong told at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.domain import errors
+
+T = TypeVar("T", bound="RequestBody")
+
+
+class RequestBody(BaseModel):
+    """Base of all JSON request bodies: strict types, closed objects."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+async def read(request: Request, *, limit: int) -> bytes:
+    """The request's body; PayloadTooLarge beyond `limit`, whatever its Content-Length claims."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> errors.PayloadTooLarge:
+    return errors.PayloadTooLarge(f"the body is larger than {limit} bytes", details={"limit": limit})
+
+
+def parse_json(data: bytes) -> Any:
+    """Strict JSON: MalformedBody for anything else, NaN, infinite numbers and lone surrogates included."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise errors.MalformedBody(f"the body is not JSON: {error}") from None
+
+
+async def read_object(request: Request, shape: type[T], *, limit: int) -> T:
+    """The body as a `shape`: MalformedBody when it is not JSON, InvalidRequest with every fault otherwise."""
+    value = parse_json(await read(request, limit=limit))
+    if not isinstance(value, dict):
+        raise errors.InvalidRequest(f"the body must be a JSON object, not {_json_type(value)}")
+    return validated(shape, value)
+
+
+def validated(shape: type[T], value: Mapping[str, Any]) -> T:
+    """`value` as a `shape`; InvalidRequest with every fault, near misses of unknown keys suggested."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        known = [field.alias or name for name, field in shape.model_fields.items()]
+        faults = [_fault(problem, known) for problem in error.errors(include_url=False, include_input=False)]
+        raise errors.InvalidRequest("; ".join(fault.message for fault in faults), faults=faults) from None
+
+
+def _fault(problem: Any, known: Iterable[str]) -> errors.Fault:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        reason, message = "unknown_field", f"`{place}` is not known here{_suggestion(place, known)}"
+    elif problem["type"] == "missing":
+        reason, message = "missing_field", f"`{place}` is missing"
+    else:
+        reason, message = "invalid_value", f"`{place}`: {problem['msg']}"
+    return errors.Fault(reason=reason, message=message, field=place)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "a number"
+
+
+def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its JSON body with `read_object`."""
+    content = {"application/json": {"schema": _inlined(shape.model_json_schema())}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema without `$defs`: each reference replaced by what it refers to."""
+    definitions: Mapping[str, Any] = schema.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, dict):
+            if "$ref" in part:
+                return resolved(definitions[str(part["$ref"]).rpartition("/")[2]])
+            return {key: resolved(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [resolved(item) for item in part]
+        return part
+
+    return resolved(schema)

@@ -1,0 +1,129 @@
+"""What several kinds of orders have in common: metadata, priority, Idempotency-Key, Prefer, ids."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Request
+from pydantic import Field, WithJsonSchema
+
+from gateway.domain import errors
+
+MAX_PAIRS = 16
+MAX_VALUE_BYTES = 256
+PRIORITIES = (-100, 100)
+
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_WAIT = re.compile(r"wait=(\d{1,9})")
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
+
+#: Fields of request bodies. Metadata is checked by `metadata`, whose error code is the contract's own.
+Metadata = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MAX_PAIRS,
+            "propertyNames": {"pattern": "^[A-Za-z0-9_.-]{1,40}$"},
+            "additionalProperties": {"type": "string", "maxLength": MAX_VALUE_BYTES},
+            "description": "String labels, kept with the job and matched by lists. Values up to 256 bytes.",
+        }
+    ),
+]
+Priority = Annotated[
+    int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher goes first; default 0.")
+]
+
+
+def metadata(value: object) -> Mapping[str, str]:
+    """`value` as metadata; InvalidMetadata naming every pair that breaks a rule."""
+    if not isinstance(value, dict):
+        raise errors.InvalidMetadata("metadata must be an object of strings")
+    if len(value) > MAX_PAIRS:
+        raise errors.InvalidMetadata(f"metadata has {len(value)} pairs, at most {MAX_PAIRS} are kept")
+    faults = [fault for key, text in value.items() if (fault := _metadata_fault(key, text)) is not None]
+    if faults:
+        raise errors.InvalidMetadata("; ".join(fault.message for fault in faults), faults=faults)
+    return value
+
+
+def _metadata_fault(key: str, value: object) -> errors.Fault | None:
+    place = f"metadata.{key[:60]}"
+    if not _KEY.fullmatch(key):
+        message = f"the metadata key {key[:60]!r} is not 1 to 40 of A-Za-z0-9_-."
+    elif not isinstance(value, str):
+        message = f"the metadata value of {key!r} is not a string"
+    elif len(value.encode()) > MAX_VALUE_BYTES:
+        message = f"the metadata value of {key!r} has more than {MAX_VALUE_BYTES} bytes"
+    elif "\0" in value:
+        message = f"the metadata value of {key!r} holds a NUL"
+    else:
+        return None
+    return errors.Fault(reason="invalid_metadata", message=message, field=place)
+
+
+async def _idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Single-use for 24 hours: a second request with the same key is refused with 422 "
+            "`idempotency_key_reuse` and never executed. 1 to 255 printable ASCII characters.",
+        ),
+    ] = None,
+) -> str | None:
+    if key is not None and not _PRINTABLE.fullmatch(key):
+        fault = errors.Fault(
+            reason="invalid_value", message="1 to 255 printable ASCII characters", field="header.Idempotency-Key"
+        )
+        raise errors.InvalidRequest("the Idempotency-Key is not 1 to 255 printable ASCII characters", faults=[fault])
+    return key
+
+
+IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
+
+
+def prefer_wait(request: Request, *, longest: float) -> float | None:
+    """The seconds of `Prefer: wait=N`, capped; None without one. What cannot be read is ignored (RFC 7240)."""
+    for header in request.headers.getlist("prefer"):
+        for preference in re.split(r"[,;]", header.lower()):
+            found = _WAIT.fullmatch(preference.replace(" ", "").replace('"', ""))
+            if found:
+                return min(float(found[1]), longest)
+    return None
+
+
+def wants_image(request: Request) -> bool:
+    """Whether the client asked for a picture rather than for JSON."""
+    return request.headers.get("accept", "").strip().lower().startswith("image/")
+
+
+def uuid_or_missing(raw: str, *, what: str) -> str:
+    """An id from a path, in the form we store; NotFound for anything that cannot be one."""
+    try:
+        return str(uuid.UUID(raw)) if len(raw) == 36 else _missing(what)
+    except ValueError:
+        return _missing(what)
+
+
+def _missing(what: str) -> str:
+    raise errors.NotFound(f"there is no such {what}")
+
+
+async def _job_id(
+    id: Annotated[str, Path(description="The job's id.", examples=["7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"])],  # noqa: A002
+) -> str:
+    return uuid_or_missing(id, what="job")
+
+
+async def _asset_id(
+    id: Annotated[str, Path(description="The asset's id.", examples=["9f8a1c0d-2b3e-4f56-8a7b-1c2d3e4f5a6b"])],  # noqa: A002
+) -> str:
+    return uuid_or_missing(id, what="asset")
+
+
+JobIdDep = Annotated[str, Depends(_job_id)]
+AssetIdDep = Annotated[str, Depends(_asset_id)]

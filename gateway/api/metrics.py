@@ -1,0 +1,45 @@
+"""Numbers for Prometheus, on a registry of their own. Dispatch may add its own to `registry`."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Mapping, Sequence
+
+import prometheus_client as prometheus
+
+from gateway.domain import model
+from gateway.domain.states import JobStatus
+
+
+class Metrics:
+    """The gateway's counters and gauges."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        self.requests = prometheus.Counter(
+            "comfy_gateway_http_requests", "Answered requests.", ["method", "status"], registry=self.registry
+        )
+        self.streams = prometheus.Gauge(
+            "comfy_gateway_event_streams", "Open event streams.", registry=self.registry
+        )
+        self._jobs = prometheus.Gauge(
+            "comfy_gateway_jobs", "Kept jobs by status.", ["status"], registry=self.registry
+        )
+        self._workers = prometheus.Gauge(
+            "comfy_gateway_workers", "Workers by state.", ["state"], registry=self.registry
+        )
+        self._worker_jobs = prometheus.Gauge(
+            "comfy_gateway_worker_jobs_done", "Jobs that a worker has finished.", ["worker"], registry=self.registry
+        )
+
+    def render(self, jobs: Mapping[JobStatus, int], workers: Sequence[model.WorkerView]) -> bytes:
+        """The exposition text, with how jobs and workers stand now."""
+        for status in JobStatus:
+            self._jobs.labels(status.value).set(jobs.get(status, 0))
+        states = Tally(view.state for view in workers)
+        for state in model.WorkerState:
+            self._workers.labels(state.value).set(states.get(state, 0))
+        self._worker_jobs.clear()
+        for view in workers:
+            self._worker_jobs.labels(view.id).set(view.jobs_done)
+        return prometheus.generate_latest(self.registry)

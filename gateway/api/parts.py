@@ -1,0 +1,61 @@
+"""What the routes are made of. The composition root builds one `Parts`; routes get it as a dependency."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, cast
+
+from fastapi import Depends, Request
+
+from gateway import ports
+from gateway.api import auth, metrics
+
+if TYPE_CHECKING:
+    from gateway import assets, submission
+    from gateway.domain.templates import library
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that keep one client from taking everything. Sizes in bytes, times in seconds."""
+
+    json_body: int = 32 * 1024 * 1024
+    upload: int = 2 * 1024 * 1024 * 1024  #: one uploaded file
+    batch_jobs: int = 10_000  #: jobs in one batch
+    streams: int = 256  #: open event streams a tenant
+    wait: float = 600.0  #: the longest `Prefer: wait`
+    keepalive: float = 15.0  #: an event stream says something at least this often
+    progress_interval: float = 0.25  #: between two progress events of a stream
+    preview_interval: float = 0.5
+    position_interval: float = 2.0  #: between two looks at the queue position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that routes need, as values."""
+
+    store: ports.Store
+    blobs: ports.Blobs
+    bus: ports.Bus
+    assets: assets.Assets
+    submission: submission.Submission
+    fleet: ports.Fleet
+    library: Callable[[], library.Library]  #: the templates as they are now
+    access: auth.Access
+    clock: ports.Clock
+    version: str
+    limits: Limits = field(default_factory=Limits)
+    metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
+    public_url: str | None = None  #: how clients reach us, when the Host header does not tell
+    #: Set when the gateway stops: not ready any more, streams and waits end.
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def parts_of(request: Request) -> Parts:
+    """The parts of the app that answers this request."""
+    return cast(Parts, request.app.state.parts)
+
+
+PartsDep = Annotated[Parts, Depends(parts_of)]
