@@ -78,6 +78,13 @@ class Jobs(Protocol):
         """A batch with counts of its jobs; NotFound."""
         ...
 
+    async def cancel_batch(self, tenant: model.TenantId, batch_id: str, *, now: float) -> tuple[model.Job, ...]:
+        """Cancel every job of a batch that has not ended, as `cancel` does, in one transaction.
+
+        Returns the jobs whose status this changed (without outputs); NotFound.
+        """
+        ...
+
     async def count_by_status(self) -> Mapping[JobStatus, int]:
         """All tenants' jobs by status, for metrics; may be up to a second old."""
         ...
@@ -166,12 +173,17 @@ class Workers(Protocol):
 class Assets(Protocol):
     """Asset records. Bytes are the Blobs port's."""
 
-    async def add(self, asset: model.Asset) -> model.Asset:
-        """Record an asset."""
+    async def add(self, asset: model.Asset, *, idempotency_key: str | None = None) -> model.Asset:
+        """Record an asset. Claims `idempotency_key` in the same transaction, as `Jobs.submit` does, in a namespace
+        of its own: IdempotencyKeyReuse."""
         ...
 
     async def get(self, tenant: model.TenantId, asset_id: str) -> model.Asset:
         """One asset; NotFound."""
+        ...
+
+    async def find(self, asset_id: str) -> model.Asset:
+        """One asset whoever owns it: for signed URLs only; NotFound."""
         ...
 
     async def get_many(self, tenant: model.TenantId, asset_ids: Sequence[str]) -> Mapping[str, model.Asset]:
@@ -186,8 +198,11 @@ class Assets(Protocol):
         """The tenant's newest upload at each of these `file_path`s that has one."""
         ...
 
-    async def extend(self, asset_id: str, *, expires_at: float | None) -> model.Asset:
-        """Move an asset's expiry later (never earlier; None: keep for ever)."""
+    async def extend(
+        self, asset_id: str, *, expires_at: float | None, idempotency_key: str | None = None
+    ) -> model.Asset:
+        """Move an asset's expiry later (never earlier; None: keep for ever); NotFound. Claims `idempotency_key` as
+        `add` does."""
         ...
 
     async def delete(self, tenant: model.TenantId, asset_id: str) -> str | None:
@@ -195,6 +210,10 @@ class Assets(Protocol):
 
         NotFound; AssetInUse while a job that has not ended needs it, or a retained job lists it as an output.
         """
+        ...
+
+    async def unused(self, hashes: Sequence[str]) -> frozenset[str]:
+        """Those of these hashes that no asset record of any tenant has."""
         ...
 
 

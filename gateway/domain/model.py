@@ -189,6 +189,7 @@ class Batch:
     created_at: float
     metadata: Mapping[str, str]
     counts: Mapping[JobStatus, int]  #: jobs by status; absent means none
+    outputs: int = 0  #: outputs recorded so far, of all its jobs
 
     @property
     def total(self) -> int:
@@ -314,6 +315,20 @@ class WorkerJob:
     attempt_id: AttemptId
     since: float
     progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerProcess:
+    """A worker process of our own supervisor, as the supervisor tells it."""
+
+    id: WorkerId
+    url: str
+    kind: WorkerKind
+    gpu: str | None = None
+    pid: int | None = None  #: None while it does not run
+    restarts: int = 0
+    idle_seconds: float | None = None  #: how long the process has used no CPU worth the name; None: not known
+    failure: str | None = None  #: why the supervisor stopped restarting it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
