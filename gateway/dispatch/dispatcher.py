@@ -1,0 +1,335 @@
+"""Dispatch: idle workers take queued jobs; attempts are driven to their end and settled.
+
+Three loops live in one TaskGroup. `_place` wakes on signals (work was queued, a worker became free) and lets the store
+claim what `choose` decides, in one transaction. `_tend` renews worker leases, adopts attempts that are found open,
+and looks after workers. `_listen` of each member keeps its link. Every attempt is a task of its own; `settle` is the
+one place where an attempt's end is written, and the one place that is shielded from cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from gateway import assets, ports
+from gateway.dispatch import attempt, drive, fleet, inputs, link
+from gateway.domain import errors, model
+from gateway.domain.comfy.graph import Requirements
+from gateway.domain.comfy.object_info import NodeCatalog
+
+_log = structlog.get_logger("gateway.dispatch")
+_TICK_SECONDS: Final = 1.0  #: between looks at leases, due retries and workers, when no signal comes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How dispatch behaves; times in seconds."""
+
+    owner: str  #: who holds the worker leases: this gateway, the same after a restart on the same data
+    lease: float = 45.0  #: must outlast a POST's time-out (decision 8 of the design)
+    dead_after: float = 120.0  #: a silent attempt on a local worker whose process uses no CPU is dead after this
+    catalog_refresh: float = 600.0
+    patience: attempt.Patience = field(default_factory=attempt.Patience)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """What dispatch is tied to."""
+
+    queue: ports.Queue
+    workers: ports.Workers
+    bus: ports.Bus
+    assets: assets.Assets
+    connect: ports.Connect
+    choose: ports.Choose
+    clock: ports.Clock
+    new_id: ports.NewId
+    secret_of: Callable[[model.JobId], str | None]
+    forget_secret: Callable[[model.JobId], None]
+    restart_worker: Callable[[model.WorkerId, str], Awaitable[None]]  #: ours are restarted, others are left alone
+
+
+class Dispatch:
+    """The running dispatcher. `run` it in a TaskGroup; `stop` it gracefully before cancelling."""
+
+    def __init__(self, ties: Ties, options: Options) -> None:
+        self._ties = ties
+        self._options = options
+        self._fleet = fleet.Fleet()
+        self._requirements: Mapping[str, Requirements] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._placing = True
+        self._leased_at = 0.0
+        tools = attempt.Tools(
+            queue=ties.queue,
+            bus=ties.bus,
+            assets=ties.assets,
+            clock=ties.clock,
+            secret_of=ties.secret_of,
+            patience=options.patience,
+        )
+        self._driver = drive.Driver(tools=tools, on_free=self._wake, forget=ties.forget_secret)
+        self._tend_now = asyncio.Event()
+
+    # -- the fleet, for people ----------------------------------------------------------------------------------
+
+    def views(self) -> Sequence[model.WorkerView]:
+        """All workers by id."""
+        return self._fleet.views()
+
+    def catalogs(self) -> Sequence[NodeCatalog]:
+        """Distinct catalogs of the workers that told theirs; empty while none is known."""
+        return self._fleet.catalogs()
+
+    async def add(self, url: str, *, worker_id: str | None = None, depth: int = 1) -> model.WorkerView:
+        """Take a ComfyUI elsewhere into use, and again after a restart; Conflict when id or url is taken."""
+        worker = _remote(url, worker_id, depth, self._ties.clock())
+        for member in self._fleet.members.values():
+            if member.worker.id == worker.id or member.worker.url == worker.url:
+                raise errors.Conflict(f"{member.worker.url} is worker {member.worker.id!r} already")
+        member = await self.adopt_worker(worker)
+        return member.view()
+
+    async def adopt_worker(self, worker: model.Worker) -> fleet.Member:
+        """Take a worker into the fleet, or update the one with that id."""
+        stored = await self._ties.workers.put(worker)
+        member = self._fleet.members.get(stored.id)
+        if member is not None and member.worker.url == stored.url:
+            member.worker = stored
+            return member
+        if member is not None:
+            await self._drop(member, "its address changed")
+        member = self._member(stored)
+        self._fleet.members[stored.id] = member
+        if self._group is not None:
+            member.listening = self._group.create_task(member.link.run())
+        self._tend_now.set()
+        return member
+
+    async def remove(self, worker_id: str, *, drain: bool) -> model.WorkerView | None:
+        """Forget a worker; with `drain` what it runs may finish first. Conflict for a process of our supervisor."""
+        member = self._fleet.get(worker_id)
+        if member.process is not None:
+            raise errors.Conflict(f"{worker_id} is a process of this gateway's supervisor, which would bring it back")
+        member.draining = True
+        if drain and member.runs:
+            _log.info("worker_draining", worker=worker_id, jobs=len(member.runs))
+            return member.view()
+        await self._drop(member, "it was removed")
+        await self._ties.workers.remove(member.worker.id)
+        return None
+
+    async def processes_changed(self, processes: Sequence[model.WorkerProcess]) -> None:
+        """What our supervisor runs right now: new processes join, the rest is brought up to date."""
+        for process in processes:
+            worker = model.Worker(
+                id=process.id, url=process.url, kind=process.kind, gpu=process.gpu, created_at=self._ties.clock()
+            )
+            member = self._fleet.members.get(process.id)
+            if member is None or member.worker.url != process.url:
+                member = await self.adopt_worker(worker)
+            member.process = process
+
+    def _member(self, worker: model.Worker) -> fleet.Member:
+        client = self._ties.connect(worker.url)
+        return fleet.Member(
+            worker=worker,
+            jobs_done=worker.jobs_done,
+            inputs=inputs.Inputs(client=client, assets=self._ties.assets),
+            link=link.Link(
+                worker=worker,
+                client=client,
+                parse_catalog=self._fleet.parse_catalog,
+                new_id=self._ties.new_id,
+                clock=self._ties.clock,
+                on_ready=self._wake,
+                on_lost=lambda: self._connection_lost(worker.id),
+                admit=lambda facts: self._fleet.admit(worker.id, facts),
+                since=self._ties.clock(),
+            ),
+        )
+
+    def _connection_lost(self, worker: model.WorkerId) -> None:
+        """It may have restarted: what we believed of its memory and files is void."""
+        member = self._fleet.members.get(worker)
+        if member is not None:
+            member.inputs.forget()
+            member.known.clear()
+            member.loaded = ()
+
+    async def _drop(self, member: fleet.Member, reason: str) -> None:
+        """Take a member out; what it runs is handed back."""
+        self._fleet.members.pop(member.worker.id, None)
+        member.draining = True
+        await self._driver.hand_back(member)
+        if member.listening is not None:
+            member.listening.cancel()
+        await member.link.client.close()
+        _log.info("worker_removed", worker=member.worker.id, reason=reason)
+
+    # -- the loops ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for member in self._fleet.members.values():
+                member.listening = group.create_task(member.link.run())
+            group.create_task(self._tend())
+            group.create_task(self._place())
+
+    async def stop(self, *, grace: float) -> None:
+        """Stop placing, let running attempts finish for `grace` seconds, hand the rest back without spending a try."""
+        self._placing = False
+        if self._driver.running:
+            _log.info("waiting_for_running_jobs", jobs=self._driver.running, seconds=grace)
+            await self._driver.wait(grace)
+        for member in self._fleet.members.values():
+            await self._driver.hand_back(member)
+        for member in self._fleet.members.values():
+            await member.link.client.close()
+        await self._ties.workers.release(owner=self._options.owner)
+
+    def _wake(self) -> None:
+        self._ties.bus.signal(model.WorkQueued())
+
+    async def _place(self) -> None:
+        while True:
+            for signal in await self._ties.bus.next_signals():
+                if isinstance(signal, model.CancelAsked):
+                    self._cancel(signal)
+            try:
+                await self._claim_round()
+            except errors.StoreUnavailable as error:
+                _log.warning("store_unavailable", reason=error.message)
+                await asyncio.sleep(_TICK_SECONDS)
+                self._wake()
+
+    def _cancel(self, asked: model.CancelAsked) -> None:
+        for member in self._fleet.members.values():
+            for run in member.runs.values():
+                if run.claim.job_id == asked.job_id:
+                    run.cancel()
+
+    async def _claim_round(self) -> None:
+        """Claim until every place is taken or nothing is left that fits."""
+        while self._placing and any(member.takes_work for member in self._fleet.members.values()):
+            self._requirements = await self._ties.queue.requirements()
+            slots = self._fleet.slots(self._requirements)
+            if not slots:
+                return
+            now = self._ties.clock()
+            claims = await self._ties.queue.claim(slots, self._ties.choose, now=now, new_id=self._ties.new_id)
+            for claim in claims:
+                self._start(claim)
+            if not claims:
+                return
+
+    def _start(self, claim: model.Claim) -> None:
+        """A member that vanished this very moment leaves the attempt open; it is adopted or lost later."""
+        member = self._fleet.members.get(claim.attempt.worker)
+        if member is not None:
+            self._driver.start(member, claim)
+
+    async def _tend(self) -> None:
+        """Keep leases, adopt what is found open, finish drains, and look after workers that seem dead."""
+        while True:
+            try:
+                await self._keep_leases()
+                await self._finish_drains()
+                await self._look_after_workers()
+            except errors.StoreUnavailable as error:
+                _log.warning("store_unavailable", reason=error.message)
+            self._wake()
+            await self._pause(_TICK_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._tend_now.wait()
+        except TimeoutError:
+            pass
+        self._tend_now.clear()
+
+    async def _keep_leases(self) -> None:
+        members = dict(self._fleet.members)
+        now = self._ties.clock()
+        fresh = any(member.epoch is None for member in members.values())
+        if not members or (not fresh and now - self._leased_at < self._options.lease / 4):
+            return
+        held = await self._ties.workers.lease(tuple(members), owner=self._options.owner, seconds=self._options.lease)
+        self._leased_at = now
+        for worker, member in members.items():
+            epoch = held.get(worker)
+            if epoch == member.epoch:
+                continue
+            if member.epoch is not None:
+                _log.warning("lease_lost", worker=worker)
+                await self._driver.drop(member)
+            if epoch is not None:
+                await self._adopt_attempts(worker)
+            member.epoch = epoch
+
+    async def _adopt_attempts(self, worker: model.WorkerId) -> None:
+        for claim in await self._ties.queue.open_claims((worker,)):
+            _log.info("attempt_found_open", job=claim.job_id, attempt=claim.attempt.id, worker=worker)
+            self._start(claim)
+
+    async def _finish_drains(self) -> None:
+        for member in tuple(self._fleet.members.values()):
+            if member.draining and not member.runs:
+                await self._drop(member, "it was drained")
+                await self._ties.workers.remove(member.worker.id)
+
+    async def _look_after_workers(self) -> None:
+        now = self._ties.clock()
+        for member in tuple(self._fleet.members.values()):
+            if member.link.state is link.LinkState.QUARANTINED and member.process is not None:
+                await self._restart(member, member.link.reason or "quarantined")
+            elif self._is_dead(member, now):
+                member.link.quarantine("its execution thread is dead: it answers, but nothing runs")
+            elif member.link.condemned:
+                await self._sweep(member)
+
+    def _is_dead(self, member: fleet.Member, now: float) -> bool:
+        """From outside a dead thread looks like a long silent node: only silence *and* an idle process count."""
+        process = member.process
+        if process is None or process.idle_seconds is None or member.link.state is not link.LinkState.READY:
+            return False
+        limit = self._options.dead_after
+        silent = [now - run.heard_at >= limit for run in member.runs.values() if run.posted_at is not None]
+        return bool(silent) and all(silent) and process.idle_seconds >= limit
+
+    async def _restart(self, member: fleet.Member, reason: str) -> None:
+        if member.restarting != member.link.since:
+            member.restarting = member.link.since
+            _log.warning("worker_restart", worker=member.worker.id, reason=reason)
+            await self._ties.restart_worker(member.worker.id, reason)
+
+    @staticmethod
+    async def _sweep(member: fleet.Member) -> None:
+        try:
+            await member.link.sweep()
+        except errors.WorkerError as error:
+            _log.info("sweep_failed", worker=member.worker.id, reason=error.message)
+
+
+def _remote(url: str, worker_id: str | None, depth: int, now: float) -> model.Worker:
+    """A remote worker that was added while running; its id is made of its host and port unless given."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise errors.InvalidRequest(f"{url!r} is not the http(s) address of a ComfyUI")
+    name = worker_id or parts.netloc.rpartition("@")[2]
+    return model.Worker(
+        id=model.WorkerId(name),
+        url=url.rstrip("/"),
+        kind=model.WorkerKind.REMOTE,
+        depth=depth,
+        persistent=True,
+        created_at=now,
+    )

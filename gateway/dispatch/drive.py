@@ -1,0 +1,122 @@
+"""Attempts in flight: started from claims, driven to their end, settled or handed back.
+
+`settle` is the one place where an attempt's end is written, and the one place that is shielded from cancellation: what
+a worker finished is not forgotten because the gateway stops at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+import tenacity
+
+from gateway.dispatch import attempt, fleet
+from gateway.domain import errors, model
+from gateway.domain.states import JobStatus, Outcome
+
+_log = structlog.get_logger("gateway.dispatch")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Driver:
+    """Drives attempts as tasks of its own. `on_free` is called when a worker has a place again, `forget` when a job
+    has ended for good."""
+
+    tools: attempt.Tools
+    on_free: Callable[[], None]
+    forget: Callable[[model.JobId], None]
+    _tasks: dict[model.AttemptId, asyncio.Task[None]] = field(default_factory=dict[model.AttemptId, asyncio.Task[None]])
+
+    @property
+    def running(self) -> int:
+        """Attempts in flight."""
+        return len(self._tasks)
+
+    def start(self, member: fleet.Member, claim: model.Claim) -> None:
+        """Begin (or, for a resumed claim, take up) an attempt."""
+        member.occupied += 1
+
+        def free() -> None:
+            member.occupied -= 1
+            self.on_free()
+
+        run = attempt.AttemptRun(
+            claim=claim, link=member.link, inputs=member.inputs, known=member.known, tools=self.tools, on_free=free
+        )
+        member.runs[run.id] = run
+        if not claim.resumed:
+            number = claim.attempt.number
+            _log.info("job_claim", job=claim.job_id, attempt=run.id, worker=member.worker.id, number=number)
+            self.tools.bus.publish(claim.job_id, model.StatusChanged(status=JobStatus.RUNNING))
+        task = asyncio.create_task(self._drive(member, run))
+        self._tasks[run.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+
+    async def wait(self, seconds: float) -> None:
+        """Until no attempt is in flight, at most `seconds`."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks.values()), timeout=seconds)
+
+    async def hand_back(self, member: fleet.Member, *, tell_worker: bool = True) -> None:
+        """Give a worker's attempts back: nothing of them is kept, and they spend no try."""
+        for run in tuple(member.runs.values()):
+            await self._abandon(member, run)
+            if tell_worker:
+                await run.ask_worker_to_cancel()
+            await self._settle(member, run, run.hand_back())
+
+    async def drop(self, member: fleet.Member) -> None:
+        """Let go of a worker's attempts without writing anything: its lease is somebody else's now."""
+        for run in tuple(member.runs.values()):
+            await self._abandon(member, run)
+
+    async def _abandon(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
+        member.runs.pop(run.id, None)
+        task = self._tasks.get(run.id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _drive(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
+        """Drive one attempt and settle it, whatever happens to it."""
+        try:
+            ending = await run.run()
+        except Exception as error:  # noqa: BLE001 - around an attempt anything may come, and the job must not be lost
+            _log.exception("attempt_broke", job=run.claim.job_id, attempt=run.id)
+            ending = run.broken(f"the gateway failed: {type(error).__name__}: {error}")
+        await asyncio.shield(self._settle(member, run, ending))
+
+    async def _settle(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending) -> None:
+        """Write an attempt's end, however long the store needs to come back."""
+        patient = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
+            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5),
+        )
+        try:
+            async for again in patient:
+                with again:
+                    job = await self.tools.queue.settle(run.id, ending)
+                    self._settled(member, run, ending, job)
+        except errors.LeaseLost as error:
+            _log.warning("settle_fenced", job=run.claim.job_id, attempt=run.id, reason=error.message)
+        finally:
+            member.runs.pop(run.id, None)
+            if member.draining:
+                self.on_free()
+
+    def _settled(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending, job: model.Job) -> None:
+        edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"
+        log = _log.info if ending.outcome is Outcome.SUCCEEDED else _log.warning
+        log(edge, job=job.id, attempt=run.id, worker=member.worker.id, outcome=ending.outcome, reason=ending.reason)
+        if ending.outcome is Outcome.SUCCEEDED:
+            member.jobs_done += 1
+            member.loaded = run.models or member.loaded
+        self.tools.bus.publish(job.id, model.StatusChanged(status=job.status))
+        if job.ended:
+            self.forget(job.id)
+        else:
+            delay = max(0.0, (ending.retry_at or 0.0) - self.tools.clock())
+            asyncio.get_running_loop().call_later(delay, self.on_free)

@@ -1,0 +1,163 @@
+"""The workers this gateway drives, as they are in memory: links, places, running attempts, what is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.dispatch import attempt, inputs, link
+from gateway.domain import errors, model
+from gateway.domain.comfy import answers
+from gateway.domain.comfy.graph import Requirements
+from gateway.domain.comfy.object_info import NodeCatalog
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Member:
+    """One worker of the fleet. `epoch` is its lease's fencing number, None while the lease is not ours."""
+
+    worker: model.Worker
+    link: link.Link
+    inputs: inputs.Inputs
+    epoch: int | None = None
+    draining: bool = False
+    jobs_done: int = 0
+    occupied: int = 0  #: places taken: attempts that have not ended on the worker
+    runs: dict[model.AttemptId, attempt.AttemptRun] = field(default_factory=dict[model.AttemptId, attempt.AttemptRun])
+    loaded: tuple[str, ...] = ()
+    known: dict[tuple[str, str], model.Asset] = field(default_factory=dict[tuple[str, str], model.Asset])
+    process: model.WorkerProcess | None = None  #: of a local worker, as our supervisor tells
+    listening: asyncio.Task[None] | None = None
+    restarting: float = 0.0  #: the quarantine (its beginning) for which a restart was asked
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether it may be given a job now, a free place assumed."""
+        return self.epoch is not None and not self.draining and self.link.state is link.LinkState.READY
+
+    @property
+    def state(self) -> model.WorkerState:
+        """How it stands, for people."""
+        if self.draining:
+            return model.WorkerState.DRAINING
+        match self.link.state:
+            case link.LinkState.READY:
+                return model.WorkerState.BUSY if self.occupied or self.link.others else model.WorkerState.IDLE
+            case link.LinkState.CONNECTING:
+                return model.WorkerState.STARTING
+            case link.LinkState.UNREACHABLE:
+                starting = self.process is not None and self.link.catalog is None
+                return model.WorkerState.STARTING if starting else model.WorkerState.UNREACHABLE
+            case link.LinkState.QUARANTINED:
+                return model.WorkerState.QUARANTINED
+
+    def view(self) -> model.WorkerView:
+        """The worker as people see it."""
+        facts, process = self.link.facts, self.process
+        return model.WorkerView(
+            id=self.worker.id,
+            url=self.worker.url,
+            kind=self.worker.kind,
+            state=self.state,
+            since=self.link.since,
+            depth=self.worker.depth,
+            gpu=self.worker.gpu,
+            jobs=tuple(
+                model.WorkerJob(
+                    job_id=run.claim.job_id,
+                    attempt_id=run.id,
+                    since=run.claim.attempt.created_at,
+                    progress=run.progress,
+                )
+                for run in self.runs.values()
+            ),
+            loaded=self.loaded,
+            others=self.link.others,
+            jobs_done=self.jobs_done,
+            restarts=process.restarts if process else 0,
+            pid=process.pid if process else None,
+            simulated=facts.simulated or self.worker.kind is model.WorkerKind.SIMULATED,
+            comfyui_version=facts.comfyui_version,
+            device=facts.device,
+            vram_total=facts.vram_total,
+            vram_free=facts.vram_free,
+            last_error=self.link.reason,
+        )
+
+
+@dataclass(slots=True)
+class Fleet:
+    """All members by worker id. Pure bookkeeping: whoever changes it does the I/O."""
+
+    members: dict[model.WorkerId, Member] = field(default_factory=dict[model.WorkerId, Member])
+    _catalogs: dict[str, NodeCatalog] = field(default_factory=dict[str, NodeCatalog])
+    _verdicts: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
+
+    def get(self, worker: str) -> Member:
+        """A member; NotFound."""
+        member = self.members.get(model.WorkerId(worker))
+        if member is None:
+            raise errors.NotFound(f"no worker is called {worker!r}")
+        return member
+
+    def views(self) -> tuple[model.WorkerView, ...]:
+        """All workers as people see them, by id."""
+        return tuple(self.members[worker].view() for worker in sorted(self.members))
+
+    def catalogs(self) -> tuple[NodeCatalog, ...]:
+        """The distinct catalogs of all workers that told theirs."""
+        found = {
+            member.link.catalog.digest: member.link.catalog for member in self.members.values() if member.link.catalog
+        }
+        return tuple(found.values())
+
+    def parse_catalog(self, info: Mapping[str, object]) -> NodeCatalog:
+        """A catalog of `info`, shared between workers that answer the same."""
+        catalog = NodeCatalog.parse(info)
+        return self._catalogs.setdefault(catalog.digest, catalog)
+
+    def admit(self, worker: model.WorkerId, facts: answers.WorkerFacts) -> None:
+        """Real and simulated workers never mix (decision 10 of the design); Conflict when this one would."""
+        for member in self.members.values():
+            if member.worker.id == worker or member.link.catalog is None:
+                continue
+            if member.link.facts.simulated != facts.simulated:
+                this, other = ("simulated", "real") if facts.simulated else ("real", "simulated")
+                raise errors.Conflict(f"{worker} is {this}, but {member.worker.id} is {other}: the two never mix")
+
+    def slots(self, requirements: Mapping[str, Requirements]) -> tuple[model.Slot, ...]:
+        """A slot for each free place of each worker that takes work."""
+        found: list[model.Slot] = []
+        for member in self.members.values():
+            if not member.takes_work or member.occupied >= member.worker.depth:
+                continue
+            accepts = self._accepts(member, requirements)
+            if accepts:
+                found.extend(self._free_places(member, accepts))
+        return tuple(found)
+
+    @staticmethod
+    def _free_places(member: Member, accepts: frozenset[str]) -> Iterable[model.Slot]:
+        for taken in range(member.occupied, member.worker.depth):
+            yield model.Slot(
+                worker=member.worker.id,
+                epoch=member.epoch or 0,
+                accepts=accepts,
+                connections=taken + member.link.others,
+                simulated=member.link.facts.simulated,
+                jobs_done=member.jobs_done,
+            )
+
+    def _accepts(self, member: Member, requirements: Mapping[str, Requirements]) -> frozenset[str]:
+        catalog = member.link.catalog
+        if catalog is None:
+            return frozenset()
+        return frozenset(key for key, wanted in requirements.items() if self._can_run(catalog, key, wanted))
+
+    def _can_run(self, catalog: NodeCatalog, key: str, wanted: Requirements) -> bool:
+        verdict = self._verdicts.get((catalog.digest, key))
+        if verdict is None:
+            verdict = not catalog.lacks(wanted)
+            self._verdicts[(catalog.digest, key)] = verdict
+        return verdict
