@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 from fastapi import Request
@@ -19,6 +19,9 @@ class RequestBody(BaseModel):
     """Base of all JSON request bodies: strict types, closed objects."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    #: Keys that mean something elsewhere, with what to do instead.
+    reserved: ClassVar[Mapping[str, str]] = {}
 
 
 async def read(request: Request, *, limit: int) -> bytes:
@@ -61,15 +64,17 @@ def validated(shape: type[T], value: Mapping[str, Any]) -> T:
     try:
         return shape.model_validate(value)
     except ValidationError as error:
-        known = [field.alias or name for name, field in shape.model_fields.items()]
-        faults = [_fault(problem, known) for problem in error.errors(include_url=False, include_input=False)]
+        problems = error.errors(include_url=False, include_input=False)
+        faults = [_fault(problem, shape) for problem in problems]
         raise errors.InvalidRequest("; ".join(fault.message for fault in faults), faults=faults) from None
 
 
-def _fault(problem: Any, known: Iterable[str]) -> errors.Fault:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        reason, message = "unknown_field", f"`{place}` is not known here{_suggestion(place, known)}"
+def _fault(problem: Any, shape: type[RequestBody]) -> errors.Fault:
+    place = ".".join(str(part) for part in problem["loc"])[:200]
+    if problem["type"] == "extra_forbidden" and place in shape.reserved:
+        reason, message = "reserved_field", f"`{place}`: {shape.reserved[place]}"
+    elif problem["type"] == "extra_forbidden":
+        reason, message = "unknown_field", f"`{place}` is not known here{_suggestion(place, shape.model_fields)}"
     elif problem["type"] == "missing":
         reason, message = "missing_field", f"`{place}` is missing"
     else:
@@ -96,10 +101,12 @@ def _json_type(value: object) -> str:
             return "a number"
 
 
-def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def documented(shape: type[BaseModel], *, example: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads its JSON body with `read_object`."""
-    content = {"application/json": {"schema": _inlined(shape.model_json_schema())}}
-    return {"requestBody": {"required": required, "content": content}}
+    content: dict[str, Any] = {"schema": _inlined(shape.model_json_schema())}
+    if example is not None:
+        content["example"] = example
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -14,8 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Message, Receive, Scope, Send
-from starlette.types import ASGIApp as App
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api import schemas
 from gateway.domain import errors
@@ -64,9 +62,7 @@ def envelope(
 ) -> Response:
     """An error answer."""
     body = {"error": {"code": code, "message": message, "details": details}}
-    return Response(
-        orjson.dumps(body, default=str), status_code=status, headers=headers, media_type="application/json"
-    )
+    return Response(orjson.dumps(body, default=str), status_code=status, headers=headers, media_type="application/json")
 
 
 def answer_for(error: errors.GatewayError) -> Response:
@@ -87,13 +83,12 @@ def _internal_error() -> Response:
 
 
 async def _gateway_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.GatewayError)
-    return answer_for(error)
+    return answer_for(cast(errors.GatewayError, error))
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return answer_for(errors.InvalidRequest("the request is not valid", faults=faults_of(error.errors())))
+    faults = faults_of(cast(RequestValidationError, error).errors())
+    return answer_for(errors.InvalidRequest("; ".join(fault.message for fault in faults), faults=faults))
 
 
 def faults_of(problems: Sequence[Any]) -> list[errors.Fault]:
@@ -108,9 +103,9 @@ def faults_of(problems: Sequence[Any]) -> list[errors.Fault]:
     ]
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, refused: Exception) -> Response:
     """What the framework refuses by itself: unknown paths, wrong methods, bodies it cannot read."""
-    assert isinstance(error, HTTPException)
+    error = cast(HTTPException, refused)
     code = _CODES.get(error.status_code, "invalid_request" if error.status_code < 500 else "internal_error")
     headers = dict(error.headers or {})
     message = str(error.detail)
@@ -151,7 +146,7 @@ def install(app: FastAPI) -> None:
 class LastResort:
     """Outermost: an error that nobody expected is logged whole and answered without internals."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,13 +163,8 @@ class LastResort:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception as error:  # noqa: BLE001  the border of the program: whatever it is, the server stays up
-            log.error("internal_error", method=scope["method"], path=scope["path"], exc_info=error)
+        except Exception:  # the border of the program: whatever it is, the server stays up
+            log.exception("internal_error", method=scope["method"], path=scope["path"])
             if began:
                 raise  # a cut answer must not look like a whole one
             await _internal_error()(scope, receive, send)
-
-
-def reason_phrase(status: int) -> str:
-    """The standard words for a status."""
-    return HTTPStatus(status).phrase

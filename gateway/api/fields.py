@@ -33,9 +33,7 @@ Metadata = Annotated[
         }
     ),
 ]
-Priority = Annotated[
-    int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher goes first; default 0.")
-]
+Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher goes first; default 0.")]
 
 
 def metadata(value: object) -> Mapping[str, str]:

@@ -35,9 +35,7 @@ async def links_of(request: Request, parts: parts_module.PartsDep) -> Links:
         scheme, _, rest = parts.public_url.rstrip("/").partition("://")
         authority, slash, path = rest.partition("/")
         return Links(origin=f"{scheme}://{authority}", prefix=slash + path)
-    return Links(
-        origin=f"{request.scope['scheme']}://{_authority(request)}", prefix=request.scope.get("root_path", "")
-    )
+    return Links(origin=f"{request.scope['scheme']}://{_authority(request)}", prefix=request.scope.get("root_path", ""))
 
 
 def _authority(request: Request) -> str:

@@ -10,27 +10,29 @@ import prometheus_client as prometheus
 from gateway.domain import model
 from gateway.domain.states import JobStatus
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class Metrics:
     """The gateway's counters and gauges."""
 
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry()
-        self.requests = prometheus.Counter(
+        self._requests = prometheus.Counter(
             "comfy_gateway_http_requests", "Answered requests.", ["method", "status"], registry=self.registry
         )
-        self.streams = prometheus.Gauge(
-            "comfy_gateway_event_streams", "Open event streams.", registry=self.registry
-        )
-        self._jobs = prometheus.Gauge(
-            "comfy_gateway_jobs", "Kept jobs by status.", ["status"], registry=self.registry
-        )
+        self.streams = prometheus.Gauge("comfy_gateway_event_streams", "Open event streams.", registry=self.registry)
+        self._jobs = prometheus.Gauge("comfy_gateway_jobs", "Kept jobs by status.", ["status"], registry=self.registry)
         self._workers = prometheus.Gauge(
             "comfy_gateway_workers", "Workers by state.", ["state"], registry=self.registry
         )
         self._worker_jobs = prometheus.Gauge(
             "comfy_gateway_worker_jobs_done", "Jobs that a worker has finished.", ["worker"], registry=self.registry
         )
+
+    def answered(self, method: str, status: int) -> None:
+        """Count an answer."""
+        self._requests.labels(method if method in _METHODS else "other", str(status)).inc()
 
     def render(self, jobs: Mapping[JobStatus, int], workers: Sequence[model.WorkerView]) -> bytes:
         """The exposition text, with how jobs and workers stand now."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 from gateway import ports
-from gateway.api import auth, metrics
+from gateway.api import auth, metrics, streams
 
 if TYPE_CHECKING:
     from gateway import assets, submission
@@ -48,6 +48,7 @@ class Parts:
     version: str
     limits: Limits = field(default_factory=Limits)
     metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
+    streams: streams.Streams = field(default_factory=streams.Streams)
     public_url: str | None = None  #: how clients reach us, when the Host header does not tell
     #: Set when the gateway stops: not ready any more, streams and waits end.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Response
 from pydantic import BaseModel
@@ -38,12 +38,11 @@ def time_or_none(at: float | None) -> str | None:
 
 
 class Presenter:
-    """Shapes for the answers to one request: it knows the links and the moment."""
+    """Shapes for the answers to one request."""
 
     def __init__(self, parts: parts_module.Parts, links: links_module.Links) -> None:
         self._parts = parts
         self._links = links
-        self._now = parts.clock()
 
     def asset(self, asset: model.Asset, *, created_new: bool | None = None) -> schemas.Asset:
         """An asset with a fresh signed URL; `created_new` on create answers only."""
@@ -83,7 +82,9 @@ class Presenter:
             simulated=output.asset.simulated,
         )
 
-    def job(self, job: model.Job, *, position: int | None = None, attempts: Sequence[model.Attempt] = ()) -> schemas.Job:
+    def job(
+        self, job: model.Job, *, position: int | None = None, attempts: Sequence[model.Attempt] = ()
+    ) -> schemas.Job:
         """A job with its latest progress."""
         return schemas.Job(**self._job_fields(job), queue_position=position, attempts=[attempt(a) for a in attempts])
 
@@ -104,11 +105,15 @@ class Presenter:
         attempts = await jobs.attempts(job.id) if job.tries or job.worker is not None else ()
         return self.job(job, position=position, attempts=attempts)
 
+    def content_link(self, asset: model.Asset) -> str:
+        """A fresh signed, absolute URL of the asset's bytes."""
+        return self._content_url(asset)[0]
+
     def job_link(self, job_id: str) -> str:
         """The job's own link."""
         return self._links.path(f"/api/v2/jobs/{job_id}")
 
-    def _job_fields(self, job: model.Job) -> dict[str, object]:
+    def _job_fields(self, job: model.Job) -> dict[str, Any]:
         link = self.job_link(job.id)
         known = None if job.ended else self._parts.bus.snapshot(job.id).progress
         return {
@@ -136,7 +141,7 @@ class Presenter:
         }
 
     def _content_url(self, asset: model.Asset) -> tuple[str, str]:
-        signed = self._parts.assets.sign(asset, now=self._now)
+        signed = self._parts.assets.sign(asset, now=self._parts.clock())
         return self._links.absolute(signed.path), time(signed.expires_at)
 
 

@@ -145,9 +145,7 @@ class Job(BaseModel):
     batch_id: str | None = Field(default=None, description="added.")
     worker: str | None = Field(default=None, description="added: the worker of the latest attempt.")
     tries: int = Field(default=0, description="added: attempts spent.")
-    attempts: list[Attempt] = Field(
-        default_factory=list[Attempt], description="added: every try so far; not in lists."
-    )
+    attempts: list[Attempt] = Field(default_factory=list[Attempt], description="added: every try so far; not in lists.")
     simulated: bool = Field(default=False, description="added: ran on a simulator.")
 
 

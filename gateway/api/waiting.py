@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import Request, Response
 
-from gateway.api import assets, fields, parts, present
+from gateway.api import assets, body, errors, fields, parts, present, schemas
 from gateway.domain import model
 from gateway.domain.states import JobStatus
 
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "example": "wait=30",
+    "description": "`wait=SECONDS`: answer when the job has ended (200), or with the Job as it is by then (202). "
+    "With `Accept: image/*` besides: the first picture itself.",
+}
 
-async def answer_order(
-    request: Request, known: parts.Parts, presenter: present.Presenter, job: model.Job
-) -> Response:
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with `answer_order`."""
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    ended = "The job has ended (`Prefer: wait`), or its first picture (`Accept: image/*`)."
+    return {
+        **errors.documented(*statuses),
+        200: {"model": schemas.Job, "description": ended, "content": {"image/*": picture}},
+        201: {"model": schemas.Job, "description": "Job created and queued."},
+        202: {"model": schemas.Job, "description": "The wait was over before the job ended."},
+    }
+
+
+def described(shape: type[body.RequestBody], *, example: Mapping[str, Any]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads a `shape` and answers with `answer_order`."""
+    return {**body.documented(shape, example=example), "parameters": [_PREFER]}
+
+
+async def answer_order(request: Request, known: parts.Parts, presenter: present.Presenter, job: model.Job) -> Response:
     """The answer to an order that became `job`.
 
     201 with the Job; with `Prefer: wait=N` 200 when it ended within N seconds and 202 otherwise; with
@@ -25,7 +52,7 @@ async def answer_order(
         position = await known.store.jobs.queue_position(job.id) if job.status is JobStatus.QUEUED else None
         return present.answer(presenter.job(job, position=position), 201, headers)
     headers["Preference-Applied"] = f"wait={seconds:g}"
-    job = await wait_for_end(known, job, seconds=seconds)
+    job = await wait_for_end(request, known, job, seconds=seconds)
     picture = first_image(job) if fields.wants_image(request) else None
     if picture is not None:
         answer = await assets.content_response(request, known, picture.asset, name=picture.name)
@@ -41,18 +68,24 @@ def first_image(job: model.Job) -> model.Output | None:
     return next((output for output in job.outputs if output.type is model.OutputType.IMAGE), None)
 
 
-async def wait_for_end(known: parts.Parts, job: model.Job, *, seconds: float) -> model.Job:
-    """The job once it ended, or as it is after `seconds`, or when the gateway stops."""
-    waiting = asyncio.ensure_future(_ended(known, job))
-    stopping = asyncio.ensure_future(known.stopping.wait())
+async def wait_for_end(request: Request, known: parts.Parts, job: model.Job, *, seconds: float) -> model.Job:
+    """The job once it ended; as it is by then after `seconds`, when the gateway stops or the client went away."""
+    waiting = asyncio.create_task(_ended(known, job))
+    others = (asyncio.create_task(known.stopping.wait()), asyncio.create_task(_gone(request)))
     try:
-        await asyncio.wait({waiting, stopping}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, *others}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if waiting.done():
-            return await waiting
+            return waiting.result()
         return await known.store.jobs.get(job.tenant, job.id)
     finally:
-        waiting.cancel()
-        stopping.cancel()
+        for task in (waiting, *others):
+            task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has closed its connection; its body was read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _ended(known: parts.Parts, job: model.Job) -> model.Job:

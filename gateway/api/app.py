@@ -1,0 +1,43 @@
+"""The ASGI application, from its parts."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from gateway.api import assets, batches, errors, guard, health, jobs, measure, openapi, templates, workers
+from gateway.api.parts import Parts
+
+
+def build_app(parts: Parts) -> FastAPI:
+    """The application that answers with these parts. It starts nothing and stops nothing."""
+    app = FastAPI(
+        title="comfy-gateway",
+        version=parts.version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False},
+    )
+    app.state.parts = parts
+    app.router.routes.append(Route("/", _home, include_in_schema=False))
+    for each in (jobs, assets, templates, batches, workers, health, openapi):
+        app.router.routes.extend(each.router.routes)
+    app.openapi = openapi.of(app, version=parts.version)
+    errors.install(app)
+    # The last one added is the first one passed.
+    app.add_middleware(guard.Guard, access=parts.access, public_url=parts.public_url)
+    if parts.access.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(parts.access.origins), allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(errors.LastResort)
+    app.add_middleware(measure.Measure, metrics=parts.metrics)
+    return app
+
+
+async def _home(_request: object) -> RedirectResponse:
+    return RedirectResponse("/docs")
