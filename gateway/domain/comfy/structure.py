@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from gateway.domain import errors
 
@@ -58,17 +58,14 @@ class Place(NamedTuple):
         )
 
 
-def is_link(value: object) -> bool:
+def is_link(value: object) -> TypeGuard[list[Any]]:
     """Whether ComfyUI takes this value for a link: a list of a node id and a number."""
     return (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and isinstance(value[1], (int, float))
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], (int, float))
     )
 
 
-def is_asset_reference(value: object) -> bool:
+def is_asset_reference(value: object) -> TypeGuard[dict[str, Any]]:
     """Whether this value claims to be a reference to an asset, well-formed or not."""
     return isinstance(value, dict) and value.get("__type") == ASSET_TYPE
 
@@ -110,9 +107,7 @@ def _node_faults(node_id: Any, node: Any, nodes: Mapping[Any, Any]) -> Iterator[
         return
     for field, value in inputs.items():
         if not isinstance(field, str) or text_complaint(field) is not None:
-            yield place._replace(field=ascii(field)).fault(
-                "invalid_text", "The name of an input must be plain text."
-            )
+            yield place._replace(field=ascii(field)).fault("invalid_text", "The name of an input must be plain text.")
         else:
             yield from _input_faults(place._replace(field=field), value, nodes)
 
@@ -168,9 +163,7 @@ def value_faults(place: Place, value: Any) -> Iterator[errors.Fault]:
         elif not isinstance(item, (list, dict)):
             yield place.fault("not_json", f"A value of type {type(item).__name__} is not JSON.")
         elif depth >= MAX_DEPTH:
-            yield place.fault(
-                "nested_too_deeply", f"Lists and objects are nested more than {MAX_DEPTH} deep."
-            )
+            yield place.fault("nested_too_deeply", f"Lists and objects are nested more than {MAX_DEPTH} deep.")
             return
         elif isinstance(item, list):
             todo.extend((member, depth + 1) for member in item)
@@ -186,24 +179,18 @@ def _asset_faults(place: Place, value: dict[Any, Any]) -> Iterator[errors.Fault]
     info = value.get("info")
     identity = info.get("id") if isinstance(info, dict) else None
     if not isinstance(identity, str) or not identity:
-        yield place.fault(
-            "malformed_asset", f'A reference to an asset needs "info": {{"id": …}} beside {ASSET_TYPE}.'
-        )
+        yield place.fault("malformed_asset", f'A reference to an asset needs "info": {{"id": …}} beside {ASSET_TYPE}.')
 
 
 def _file_faults(place: Place, value: str) -> Iterator[errors.Fault]:
     if place.field == PREFIX_FIELD:
         complaint = path_complaint(value)
         if complaint is not None:
-            yield place.fault(
-                "invalid_filename_prefix", f"The prefix {complaint}; outputs stay in the output folder."
-            )
+            yield place.fault("invalid_filename_prefix", f"The prefix {complaint}; outputs stay in the output folder.")
     elif (place.class_type or "", place.field or "") in UPLOAD_INPUTS:
         complaint = path_complaint(value)
         if complaint is not None:
-            yield place.fault(
-                "invalid_file_name", f"The file name {complaint}; inputs come from the input folder."
-            )
+            yield place.fault("invalid_file_name", f"The file name {complaint}; inputs come from the input folder.")
 
 
 def path_complaint(path: str) -> str | None:
@@ -211,9 +198,7 @@ def path_complaint(path: str) -> str | None:
     if "\x00" in path:
         return "contains a NUL character"
     plain = path.replace("\\", "/")
-    if plain.startswith("/") or (
-        len(plain) > 2 and plain[1] == ":" and plain[2] == "/" and plain[0].isalpha()
-    ):
+    if plain.startswith("/") or (len(plain) > 2 and plain[1] == ":" and plain[2] == "/" and plain[0].isalpha()):
         return "is an absolute path"
     if ".." in plain.split("/"):
         return 'contains ".."'
@@ -234,6 +219,12 @@ def text_complaint(text: str) -> str | None:
     except UnicodeEncodeError:
         return "contains half of a surrogate pair"
     return None
+
+
+def shown_text(text: str) -> str:
+    """A text as a message shows it: short, and without characters that a terminal or a database would act on."""
+    plain = text[:100].encode(errors="backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in plain)
 
 
 def number_complaint(number: float) -> str | None:
@@ -265,9 +256,7 @@ def kind_of(value: object) -> str:
             return f"a {type(value).__name__}"
 
 
-def _cycle_faults(
-    inputs: Mapping[str, Mapping[str, Any]], nodes: Mapping[Any, Any]
-) -> Iterator[errors.Fault]:
+def _cycle_faults(inputs: Mapping[str, Mapping[str, Any]], nodes: Mapping[Any, Any]) -> Iterator[errors.Fault]:
     for cycle in cycles({node: linked_nodes(fields) for node, fields in inputs.items()}):
         shown = " -> ".join([*cycle[:20], *(["…"] if len(cycle) > 20 else []), cycle[0]])
         class_type = nodes[cycle[0]].get("class_type")

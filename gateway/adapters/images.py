@@ -1,0 +1,61 @@
+"""Is this a picture that a worker can load, and how big is it? Answered by Pillow, under a limit against bombs.
+
+Blocking and CPU-bound: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from gateway.domain import errors
+
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What a picture is."""
+
+    width: int
+    height: int
+    media_type: str
+    frames: int
+
+
+def probe_image(data: bytes, *, max_pixels: int = MAX_PIXELS, parameter: str | None = None) -> ImageFacts:
+    """The facts of this picture, after decoding its first frame.
+
+    Raises `InvalidInputs` with one fault: `not_an_image`, `image_too_large` (more than `max_pixels` in all frames,
+    told from its header before anything is decoded) or `image_truncated`.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of pictures above a limit of its own; ours is checked below.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                return _facts(picture, max_pixels, parameter)
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            reason = "not_an_image" if isinstance(error, UnidentifiedImageError) else "image_too_large"
+            raise _refusal(reason, "This is no picture that can be opened.", parameter) from None
+        except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
+            raise _refusal("image_truncated", f"The picture is damaged: {error}.", parameter) from None
+
+
+def _facts(picture: ImageFile.ImageFile, max_pixels: int, parameter: str | None) -> ImageFacts:
+    width, height = picture.size
+    frames = int(getattr(picture, "n_frames", 1))
+    if width * height * frames > max_pixels:
+        size = f"{width}×{height}" + (f" in {frames} frames" if frames > 1 else "")
+        raise _refusal("image_too_large", f"{size} is more than {max_pixels} pixels.", parameter)
+    picture.load()
+    media_type = Image.MIME.get(picture.format or "", "application/octet-stream")
+    return ImageFacts(width=width, height=height, media_type=media_type, frames=frames)
+
+
+def _refusal(reason: str, message: str, parameter: str | None) -> errors.InvalidInputs:
+    fault = errors.Fault(reason=reason, message=message, parameter=parameter)
+    return errors.InvalidInputs(f"{parameter or 'The picture'}: {message}", faults=(fault,))

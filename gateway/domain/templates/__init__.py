@@ -1,0 +1,1 @@
+"""Templates: named workflows with typed parameters. Read from files, inferred from graphs, bound to values."""

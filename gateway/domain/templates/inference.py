@@ -1,0 +1,156 @@
+"""Parameters and outputs of a graph that nobody has described: findings of the walk, named, typed and bounded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import node_classes, object_info
+from gateway.domain.templates import roles, values, walking
+from gateway.domain.templates.model import FILE_TYPES, OutputSpec, Parameter, ParameterType, Target
+
+FILE_ROLES: Final = {
+    roles.IMAGE: ParameterType.IMAGE,
+    roles.CONTROL_IMAGE: ParameterType.IMAGE,
+    roles.STYLE_IMAGE: ParameterType.IMAGE,
+    roles.MASK: ParameterType.MASK,
+    roles.AUDIO: ParameterType.AUDIO,
+    roles.VIDEO: ParameterType.VIDEO,
+    roles.FILE: ParameterType.FILE,
+}
+FLOAT_ROLES: Final = frozenset(
+    {
+        roles.CFG,
+        roles.GUIDANCE,
+        roles.DENOISE,
+        roles.LORA_STRENGTH,
+        roles.CONTROL_STRENGTH,
+        roles.FPS,
+    }
+)
+WHOLE_ROLES: Final = frozenset({roles.STEPS, roles.WIDTH, roles.HEIGHT, roles.BATCH_SIZE})
+
+#: Several inputs of one of these roles with the same value are one parameter: prompts of base and refiner, `text_g` and
+#: `text_l`, the steps of two halves of one schedule. Pictures and LoRAs that happen to be equal are not.
+SHARED: Final = frozenset({
+    roles.PROMPT, roles.NEGATIVE_PROMPT, roles.SEED, roles.STEPS, roles.CFG, roles.GUIDANCE, roles.SAMPLER,
+    roles.SCHEDULER, roles.WIDTH, roles.HEIGHT, roles.BATCH_SIZE, roles.LENGTH, roles.FPS, roles.CHECKPOINT,
+    roles.DIFFUSION_MODEL, roles.TEXT_ENCODER, roles.VAE,
+})  # fmt: skip
+
+#: Bounds of stock nodes, for when no worker's `object_info` is at hand.
+BOUNDS: Final[dict[str, tuple[float, float, float | None]]] = {
+    roles.STEPS: (1, 10_000, 1),
+    roles.CFG: (0.0, 100.0, 0.1),
+    roles.GUIDANCE: (0.0, 100.0, 0.1),
+    roles.DENOISE: (0.0, 1.0, 0.01),
+    roles.WIDTH: (16, 16_384, 8),
+    roles.HEIGHT: (16, 16_384, 8),
+    roles.BATCH_SIZE: (1, 4_096, 1),
+}
+
+OUTPUT_KINDS: Final = (
+    ("Video", "video"), ("WEBM", "video"), ("VHS_", "video"), ("Animated", "video"), ("Audio", "audio"),
+    ("Latent", "latent"), ("GLB", "model"), ("3D", "model"), ("SVG", "image"), ("Image", "image"), ("Text", "text"),
+    ("PreviewAny", "text"), ("Mask", "image"),
+)  # fmt: skip
+
+
+def infer_parameters(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[Parameter, ...]:
+    """The parameters that this graph has, in the order of `roles.ALL`; bounds and choices from the catalog if given."""
+    findings = sorted(_shared(graph, walking.walk(graph, catalog)), key=lambda found: roles.ALL.index(found.role))
+    names = _names(found.role for found in findings)
+    return tuple(_parameter(graph, catalog, found, name) for found, name in zip(findings, names, strict=True))
+
+
+def infer_outputs(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[OutputSpec, ...]:
+    """The nodes that make results, named after what they make; previews only where nothing else is made."""
+    nodes = graphs.output_nodes(graph, catalog)
+    kept = [node for node in nodes if not graph[node]["class_type"].startswith("Preview")] or list(nodes)
+    names = _names(_output_kind(graph[node]["class_type"]) for node in kept)
+    return tuple(
+        OutputSpec(name=name, node=node, title=graphs.node_title(graph[node]))
+        for node, name in zip(kept, names, strict=True)
+    )
+
+
+def _output_kind(class_type: str) -> str:
+    return next((kind for word, kind in OUTPUT_KINDS if word in class_type), "output")
+
+
+def _names(words: Iterable[str]) -> Iterator[str]:
+    used: dict[str, int] = {}
+    for word in words:
+        used[word] = used.get(word, 0) + 1
+        yield word if used[word] == 1 else f"{word}_{used[word]}"
+
+
+def _shared(graph: graphs.Graph, findings: Iterable[walking.Finding]) -> list[walking.Finding]:
+    merged: dict[Any, walking.Finding] = {}
+    for found in findings:
+        value = _literal(graph, found.targets[0])
+        key = (found.role, type(value), value) if found.role in SHARED else found.targets
+        known = merged.get(key)
+        merged[key] = found if known is None else dataclasses.replace(known, targets=(*known.targets, *found.targets))
+    return list(merged.values())
+
+
+def _literal(graph: graphs.Graph, target: Target) -> Any:
+    return graph[target.node]["inputs"][target.input]
+
+
+def _parameter(
+    graph: graphs.Graph, catalog: object_info.NodeCatalog | None, found: walking.Finding, name: str
+) -> Parameter:
+    literal = _literal(graph, found.targets[0])
+    node = graph[found.targets[0].node]
+    spec = catalog.input(node["class_type"], found.targets[0].input) if catalog is not None else None
+    kind = _type(found.role, literal, spec)
+    plain = Parameter(
+        name=name,
+        type=kind,
+        role=found.role,
+        targets=found.targets,
+        choices=(spec.choices or ()) if spec is not None and kind == ParameterType.CHOICE else (),
+        multiline=found.role in {roles.PROMPT, roles.NEGATIVE_PROMPT},
+        required=kind in FILE_TYPES,
+    )
+    if kind in FILE_TYPES:
+        return dataclasses.replace(plain, title=graphs.node_title(node))
+    if kind == ParameterType.SEED:
+        return plain
+    default = float(literal) if kind == ParameterType.FLOAT else literal
+    bounded = _bounded(dataclasses.replace(plain, default=default), spec)
+    return bounded if _takes_default(bounded) else dataclasses.replace(bounded, minimum=None, maximum=None)
+
+
+def _type(role: str, literal: Any, spec: Any) -> ParameterType:
+    if role in FILE_ROLES:
+        return FILE_ROLES[role]
+    if role == roles.SEED:
+        return ParameterType.SEED
+    if role in walking.FILE_ROLES:
+        return ParameterType.MODEL
+    if role in FLOAT_ROLES or (isinstance(literal, float) and role not in WHOLE_ROLES):
+        return ParameterType.FLOAT
+    if isinstance(literal, (int, float)):
+        return ParameterType.INTEGER if float(literal).is_integer() else ParameterType.FLOAT
+    has_choices = role in {roles.SAMPLER, roles.SCHEDULER} and spec is not None and literal in (spec.choices or ())
+    return ParameterType.CHOICE if has_choices else ParameterType.STRING
+
+
+def _bounded(parameter: Parameter, spec: node_classes.InputSpec | None) -> Parameter:
+    if spec is not None and spec.type in {"INT", "FLOAT"} and parameter.type != ParameterType.STRING:
+        return dataclasses.replace(parameter, minimum=spec.minimum, maximum=spec.maximum, step=spec.step)
+    minimum, maximum, step = BOUNDS.get(parameter.role or "", (None, None, None))
+    return dataclasses.replace(parameter, minimum=minimum, maximum=maximum, step=step)
+
+
+def _takes_default(parameter: Parameter) -> bool:
+    try:
+        values.read(parameter, parameter.default, values.Limits())
+    except values.Refused:
+        return False
+    return True

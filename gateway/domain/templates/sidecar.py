@@ -1,0 +1,197 @@
+"""The small file beside a workflow, `NAME.toml`: what the author says about parameters, outputs and requirements."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import pydantic
+
+from gateway.domain import errors
+from gateway.domain.templates import model, values
+
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+
+Name = Annotated[str, pydantic.StringConstraints(pattern=NAME_PATTERN)]
+Scalar = str | int | float | bool
+Kind = Annotated[model.ParameterType, pydantic.Field(strict=False)]
+
+
+class _Table(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ParameterTable(_Table):
+    """`[parameters.NAME]`"""
+
+    type: Kind
+    target: str | None = None
+    targets: list[str] = pydantic.Field(default_factory=list[str])
+    role: str | None = None
+    title: str | None = None
+    description: str | None = None
+    default: Scalar | None = None
+    default_file: str | None = None
+    required: bool | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = None
+    choices: list[Scalar] = pydantic.Field(default_factory=list[Scalar])
+    multiline: bool = False
+
+
+class OutputTable(_Table):
+    """`[outputs.NAME]`"""
+
+    node: str
+    title: str | None = None
+    description: str | None = None
+
+
+class PackTable(_Table):
+    """`[[requirements.packs]]`"""
+
+    name: str
+    url: str | None = None
+    classes: list[str] = pydantic.Field(default_factory=list[str])
+
+
+class ModelTable(_Table):
+    """`[[requirements.models]]`"""
+
+    file: str
+    folder: str | None = None
+    url: str | None = None
+    sha256: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class RequirementsTable(_Table):
+    """`[requirements]`"""
+
+    packs: list[PackTable] = pydantic.Field(default_factory=list[PackTable])
+    models: list[ModelTable] = pydantic.Field(default_factory=list[ModelTable])
+
+
+class Sidecar(_Table):
+    """The whole file. Without `parameters` they are inferred, without `outputs` they are, too."""
+
+    title: str | None = None
+    description: str | None = None
+    tags: list[str] = pydantic.Field(default_factory=list[str])
+    parameters: dict[Name, ParameterTable] = pydantic.Field(default_factory=dict[str, ParameterTable])
+    outputs: dict[Name, OutputTable] = pydantic.Field(default_factory=dict[str, OutputTable])
+    requirements: RequirementsTable = pydantic.Field(default_factory=RequirementsTable)
+
+
+def read_sidecar(text: str, source: str) -> Sidecar:
+    """The sidecar that this TOML text is; raises `TemplateError` with every fault, naming file and key."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise errors.TemplateError(f"{source} is not TOML: {error}") from None
+    except RecursionError:
+        raise errors.TemplateError(f"{source} is not TOML that we read: it is nested too deeply") from None
+    try:
+        return Sidecar.model_validate(data)
+    except pydantic.ValidationError as error:
+        faults = tuple(map(_fault, error.errors(include_url=False, include_context=False)))
+        raise refusal(source, faults) from None
+
+
+def refusal(source: str, faults: tuple[errors.Fault, ...]) -> errors.TemplateError:
+    """The error for these faults of a file."""
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return errors.TemplateError(f"{source}: {first.field}: {first.message}{more}", faults=faults)
+
+
+def _fault(error: Any) -> errors.Fault:
+    place = [str(part) for part in error["loc"] if part not in SCALAR_ARMS]
+    known = "parameters" if place[0] == "parameters" and len(place) > 1 else None
+    message = str(error["msg"])
+    reason = "invalid_value"
+    if error["type"] == "extra_forbidden":
+        reason = "unknown_key"
+        message = f"There is no such key.{values.suggestion(place[-1], _keys_at(place))}"
+    return errors.Fault(
+        reason=reason, message=message, parameter=place[1] if known else None, field=".".join(_unique(place))
+    )
+
+
+#: What pydantic adds to a place for the member of a union that it tried.
+SCALAR_ARMS = frozenset({"str", "int", "float", "bool", "[key]"})
+
+
+def _unique(place: list[str]) -> Iterator[str]:
+    yield from (part for index, part in enumerate(place) if index == 0 or part != place[index - 1])
+
+
+def _keys_at(place: list[str]) -> list[str]:
+    tables: Mapping[str, type[_Table]] = {"parameters": ParameterTable, "outputs": OutputTable}
+    if len(place) == 1:
+        return list(Sidecar.model_fields)
+    if place[0] in tables:
+        return list(tables[place[0]].model_fields)
+    if len(place) == 2:
+        return list(RequirementsTable.model_fields)
+    return list((PackTable if place[1] == "packs" else ModelTable).model_fields)
+
+
+# Writing.
+
+
+def write_sidecar(template: model.Template) -> str:
+    """The file that says what this template is: the starting point for an author who wants to say more."""
+    lines: list[str] = []
+    _write(lines, None, {"title": template.title, "description": template.description, "tags": list(template.tags)})
+    for parameter in template.parameters:
+        _write(lines, f"[parameters.{parameter.name}]", _parameter_pairs(parameter))
+    for output in template.outputs:
+        pairs = {"node": output.node, "title": output.title, "description": output.description}
+        _write(lines, f"[outputs.{output.name}]", pairs)
+    for pack in template.packs:
+        pairs = {"name": pack.name, "url": pack.url, "classes": list(pack.classes)}
+        _write(lines, "[[requirements.packs]]", pairs)
+    for file in template.models:
+        pairs = {"file": file.file, "folder": file.folder, "url": file.url, "sha256": file.sha256}
+        _write(lines, "[[requirements.models]]", pairs)
+    return "\n".join(lines) + "\n"
+
+
+def _parameter_pairs(parameter: model.Parameter) -> dict[str, Any]:
+    targets = list(map(str, parameter.targets))
+    return {
+        "type": str(parameter.type),
+        "role": parameter.role,
+        "target": targets[0] if len(targets) == 1 else None,
+        "targets": targets if len(targets) > 1 else None,
+        "title": parameter.title,
+        "description": parameter.description,
+        "default": parameter.default,
+        "default_file": parameter.default_file,
+        "required": True if parameter.required else None,
+        "min": parameter.minimum,
+        "max": parameter.maximum,
+        "step": parameter.step,
+        "choices": list(parameter.choices),
+        "multiline": True if parameter.multiline else None,
+    }
+
+
+def _write(lines: list[str], heading: str | None, pairs: Mapping[str, Any]) -> None:
+    if heading is not None:
+        lines.extend(["", heading] if lines else [heading])
+    lines.extend(f"{key} = {_toml(value)}" for key, value in pairs.items() if value is not None and value != [])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # A JSON string is a TOML string, but for one control character.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)
