@@ -1,0 +1,6 @@
+"""Bytes with an identity: what clients upload, what jobs produce, and the links that let others read them."""
+
+from gateway.assets.library import Assets, Minted, Received
+from gateway.assets.signing import SignedPath, Signer
+
+__all__ = ["Assets", "Minted", "Received", "SignedPath", "Signer"]
