@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from gateway import ports
+from gateway import assets, ports
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus
 
@@ -22,7 +22,7 @@ class Retention:
     """The loop that forgets; times in seconds."""
 
     queue: ports.Queue
-    blobs: ports.Blobs
+    assets: assets.Assets
     bus: ports.Bus
     clock: ports.Clock
     queue_limit: float  #: a job queued for longer is expired
@@ -44,6 +44,5 @@ class Retention:
             _log.info("job_expire", job=job_id)
             self.bus.publish(job_id, model.StatusChanged(status=JobStatus.EXPIRED))
         while unused := await self.queue.prune(now=now, limit=_PRUNE_BATCH):
-            for hash_ in unused:
-                await self.blobs.delete(hash_)
+            await self.assets.discard(unused)
             _log.info("pruned", blobs=len(unused))
