@@ -1,0 +1,525 @@
+"""The execution of prompts, one at a time: cache, order, frames, errors and the end, as recorded.
+
+End of a job, in this order: `execution_success` (or error, or interrupted), the history entry and the status
+frame, `executing` with node null. Some failures end the loop itself; a real server then answers HTTP for ever and
+runs nothing, and so does this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gateway.simulator import faults, worklog
+from gateway.simulator.catalog import Catalog, Class
+from gateway.simulator.files import Files
+from gateway.simulator.graph import Order, Signatures, is_link
+from gateway.simulator.nodes import base
+from gateway.simulator.options import Card, Options
+from gateway.simulator.progress import NodeProgress, PromptProgress
+from gateway.simulator.prompt_queue import Entry, PromptQueue
+from gateway.simulator.showing import show_value
+from gateway.simulator.sockets import Sockets
+
+_log = structlog.get_logger(__name__)
+#: Values in a node's inputs (pixels times channels) from which it runs in a thread.
+_HEAVY = 200_000
+_PREVIEW_METHODS = frozenset({"latent2rgb", "taesd", "auto"})
+
+
+@dataclass(slots=True)
+class _Cached:
+    outputs: list[list[Any]]
+    ui: dict[str, list[Any]] | None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One prompt while it runs."""
+
+    entry: Entry
+    prompt: dict[str, Any]
+    keys: dict[str, bytes]
+    progress: PromptProgress
+    previews: bool
+    order: Order | None = None
+    executed: list[str] = field(default_factory=list[str])
+    ui: dict[str, dict[str, list[Any]]] = field(default_factory=dict[str, dict[str, list[Any]]])
+    results: dict[str, _Cached] = field(default_factory=dict[str, _Cached])
+    tasks: dict[str, asyncio.Task[_Cached]] = field(default_factory=dict[str, "asyncio.Task[_Cached]"])
+    messages: list[list[Any]] = field(default_factory=list[list[Any]])
+    parents: dict[str, str] = field(default_factory=dict[str, str])
+    expanded: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+
+    @property
+    def sid(self) -> Any:
+        """The client that is told."""
+        return self.progress.sid
+
+
+class _NodeFailed(Exception):
+    def __init__(self, node_id: str, error: Exception, inputs: dict[str, list[Any]]) -> None:
+        super().__init__(node_id)
+        self.node_id = node_id
+        self.error = error
+        self.inputs = inputs
+
+
+class _NodeInterrupted(Exception):
+    def __init__(self, node_id: str) -> None:
+        super().__init__(node_id)
+        self.node_id = node_id
+
+
+class Executor:
+    """Takes prompts from the queue and runs them."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        card: Card,
+        catalog: Catalog,
+        nodes: base.Nodes,
+        files: Files,
+        queue: PromptQueue,
+        sockets: Sockets,
+        script: faults.Script,
+        log: worklog.WorkLog,
+    ) -> None:
+        self._options = options
+        self._card = card
+        self._catalog = catalog
+        self._nodes = nodes
+        self._files = files
+        self._queue = queue
+        self._sockets = sockets
+        self._script = script
+        self._worklog = log
+        self._cache: dict[bytes, _Cached] = {}
+        self._asynchronous = frozenset(name for name, node in nodes.items() if node.asynchronous)
+        self._interrupt = False
+        self._free: set[str] = set()
+        self.client_id: Any = None
+        self.last_node: str | None = None
+        self.is_dead = False
+        #: Model files loaded, with their size in GB.
+        self.resident: dict[str, float] = {}
+
+    def interrupt(self) -> None:
+        """Ask the running prompt to stop at the next place where it looks; nothing when idle."""
+        self._interrupt = True
+
+    def free(self, *, unload: bool, forget: bool) -> None:
+        """Unload models and forget results between two jobs."""
+        self._free |= {name for name, wanted in (("unload", unload), ("forget", forget)) if wanted}
+        self._queue.nudge()
+
+    async def run(self) -> None:
+        """Run what comes, until something kills the loop."""
+        try:
+            while True:
+                self._queue.rest()
+                entry = self._queue.take()
+                if entry is None:
+                    self._act_on_free()
+                    await self._queue.wait()
+                    continue
+                await self._run_entry(entry)
+                self._act_on_free()
+        except (base.ThreadDeath, KeyError, TypeError, AttributeError) as cause:
+            # What escapes here ends a real server's execution thread, too; see recordings 26a to 26j.
+            self.is_dead = True
+            _log.warning("execution thread died", cause=repr(cause))
+
+    def _act_on_free(self) -> None:
+        if "unload" in self._free:
+            self.resident.clear()
+        if "forget" in self._free:
+            self._cache.clear()
+            self.resident.clear()
+        self._free.clear()
+
+    async def _run_entry(self, entry: Entry) -> None:
+        record = self._worklog.started(entry.prompt_id)
+        self._script.job_started(entry)
+        self._interrupt = False
+        self.client_id = entry.extra_data.get("client_id")
+        run = self._begin(entry)
+        outcome = await self._attempt(run)
+        self.last_node = None
+        if self._options.end_delay_s > 0:
+            await asyncio.sleep(self._options.end_delay_s)
+        else:
+            await asyncio.sleep(0)
+        record.end(outcome)
+        forgotten = self._script.forgets(entry)
+        self._queue.finish(entry, None if forgotten else _history(run, outcome))
+        if self.client_id is not None:
+            self._sockets.send("executing", {"node": None, "prompt_id": entry.prompt_id}, self.client_id)
+        await asyncio.sleep(0)
+
+    def _begin(self, entry: Entry) -> _Run:
+        progress = PromptProgress(entry, self._sockets, self.client_id)
+        method = entry.extra_data.get("preview_method") if self._options.is_new else None
+        if not isinstance(method, str) or method not in (*_PREVIEW_METHODS, "none"):
+            method = self._options.preview_method
+        run = _Run(
+            entry=entry,
+            prompt=entry.prompt,
+            keys={},
+            progress=progress,
+            previews=method in _PREVIEW_METHODS,
+        )
+        self._tell(run, "execution_start", {})
+        run.keys = Signatures(entry.prompt, self._changed).all()
+        if not self._options.is_new:
+            self._drop_others(run)
+        cached = [node_id for node_id in entry.prompt if run.keys[node_id] in self._cache]
+        self._tell(run, "execution_cached", {"nodes": cached})
+        return run
+
+    async def _attempt(self, run: _Run) -> str:
+        try:
+            await self._run_nodes(run)
+        except _NodeFailed as failure:
+            self._tell_failure(run, failure)
+            return "error"
+        except _NodeInterrupted as stop:
+            data = {
+                "node_id": stop.node_id,
+                "node_type": run.prompt[stop.node_id]["class_type"],
+                "executed": list(run.executed),
+            }
+            self._tell(run, "execution_interrupted", data, to_all=True)
+            return "interrupted"
+        finally:
+            for task in run.tasks.values():
+                task.cancel()
+        self._tell(run, "execution_success", {})
+        return "success"
+
+    def _tell(self, run: _Run, kind: str, data: dict[str, Any], *, to_all: bool = False) -> None:
+        message = {"prompt_id": run.entry.prompt_id, **data, "timestamp": int(time.time() * 1000)}
+        run.messages.append([kind, message])
+        if self.client_id is not None or to_all:
+            self._sockets.send(kind, message, self.client_id)
+
+    async def _run_nodes(self, run: _Run) -> None:
+        order = run.order = Order(run.prompt, self._catalog, lambda item: self._has(run, item), self._asynchronous)
+        for output in run.entry.outputs:
+            order.add(output)
+        while order:
+            node_id = order.next()
+            if node_id is None:
+                await self._await_one(run, order)
+                continue
+            await self._visit(run, order, node_id)
+
+    async def _await_one(self, run: _Run, order: Order) -> None:
+        done, _ = await asyncio.wait(run.tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        for node_id, task in run.tasks.items():
+            if task in done:
+                order.release(node_id)
+
+    def _has(self, run: _Run, node_id: str) -> bool:
+        return node_id in run.results or run.keys.get(node_id) in self._cache
+
+    def _result(self, run: _Run, node_id: str) -> _Cached | None:
+        return run.results.get(node_id) or self._cache.get(run.keys.get(node_id, b""))
+
+    async def _visit(self, run: _Run, order: Order, node_id: str) -> None:
+        found = self._catalog.classes[run.prompt[node_id]["class_type"]]
+        if node_id in run.tasks:
+            result = await self._guard(run, node_id, run.tasks.pop(node_id))
+        elif node_id in run.expanded:
+            result = self._collect(run, node_id)
+        else:
+            known = self._result(run, node_id)
+            if known is not None:
+                self._show_cached(run, node_id, known)
+                order.done(node_id)
+                return
+            run.progress.start(node_id, parent=run.parents.get(node_id))
+            if self.client_id is not None:
+                shown = run.parents.get(node_id, node_id)
+                self.last_node = shown
+                data = {"node": node_id, "display_node": shown, "prompt_id": run.entry.prompt_id}
+                self._sockets.send("executing", data, run.sid)
+            started = await self._start(run, order, found, node_id)
+            if started is None:
+                return
+            result = started
+        self._finish(run, order, node_id, result)
+
+    async def _start(self, run: _Run, order: Order, found: Class, node_id: str) -> _Cached | None:
+        """Run a node; None when it goes on by itself or put a graph in its place."""
+        inputs = self._gather(run, found, node_id)
+        if self._interrupt:
+            self._interrupt = False
+            raise _NodeInterrupted(node_id)
+        call = self._call(run, found, node_id, inputs)
+        if found.name in self._asynchronous:
+            run.tasks[node_id] = asyncio.create_task(call)
+            order.hold(node_id)
+            return None
+        result = await self._guard(run, node_id, call, inputs)
+        if len(result.outputs) == 1 and isinstance(result.outputs[0], base.Expansion):
+            self._expand(run, order, node_id, result.outputs[0])
+            return None
+        return result
+
+    async def _guard(self, run: _Run, node_id: str, call: Any, inputs: dict[str, list[Any]] | None = None) -> _Cached:
+        try:
+            return await call
+        except base.Interrupted:
+            self._interrupt = False
+            raise _NodeInterrupted(node_id) from None
+        except (base.ThreadDeath, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise _NodeFailed(node_id, error, inputs or {}) from error
+
+    def _finish(self, run: _Run, order: Order, node_id: str, result: _Cached) -> None:
+        if result.ui is not None:
+            run.ui[node_id] = result.ui
+            if self.client_id is not None:
+                data = {
+                    "node": node_id,
+                    "display_node": node_id,
+                    "output": result.ui,
+                    "prompt_id": run.entry.prompt_id,
+                }
+                self._sockets.send("executed", data, run.sid)
+        run.results[node_id] = result
+        self._store(run, node_id, result)
+        run.progress.finish(node_id)
+        run.executed.append(node_id)
+        order.done(node_id)
+
+    def _show_cached(self, run: _Run, node_id: str, known: _Cached) -> None:
+        if self.client_id is not None:
+            data = {
+                "node": node_id,
+                "display_node": node_id,
+                "output": known.ui,
+                "prompt_id": run.entry.prompt_id,
+            }
+            self._sockets.send("executed", data, run.sid)
+        if known.ui is not None:
+            run.ui[node_id] = known.ui
+        run.progress.finish(node_id)
+
+    def _store(self, run: _Run, node_id: str, result: _Cached) -> None:
+        key = run.keys.get(node_id)
+        if key is None or self._options.cache == "none":
+            return
+        self._cache[key] = result
+        if self._options.cache == "lru":
+            while len(self._cache) > self._options.cache_size:
+                del self._cache[next(iter(self._cache))]
+        elif self._options.is_new:
+            self._drop_others(run)
+
+    def _drop_others(self, run: _Run) -> None:
+        """Keep only what the running prompt can use (the classic cache)."""
+        if self._options.cache != "classic" or len(self._cache) <= 0:
+            return
+        mine = set(run.keys.values())
+        for key in [key for key in self._cache if key not in mine]:
+            del self._cache[key]
+
+    def _changed(self, name: str, inputs: dict[str, Any]) -> str | None:
+        node = self._nodes.get(name)
+        return None if node is None or node.changed is None else node.changed(self._files, inputs)
+
+    def _gather(self, run: _Run, found: Class, node_id: str) -> dict[str, list[Any]]:
+        inputs: dict[str, list[Any]] = {}
+        declared = {spec.name for spec in found.inputs}
+        for name, value in run.prompt[node_id]["inputs"].items():
+            if is_link(value):
+                source = self._result(run, value[0])
+                inputs[name] = source.outputs[int(value[1])] if source is not None else [None]
+            elif name in declared or "." in name:
+                inputs[name] = [value]
+        if "prompt" in found.hidden:
+            inputs["prompt"] = [run.entry.prompt]
+        if "extra_pnginfo" in found.hidden:
+            inputs["extra_pnginfo"] = [run.entry.extra_data.get("extra_pnginfo")]
+        return inputs
+
+    async def _call(self, run: _Run, found: Class, node_id: str, inputs: dict[str, list[Any]]) -> _Cached:
+        await self._script.before_node(run.entry, found.name, self._card)
+        blocker = _blocker(inputs)
+        if blocker is not None:
+            return self._blocked(run, found, node_id, blocker)
+        node = self._nodes[found.name]
+        context = self._context(run, found, node_id)
+        hidden = found.hidden
+        plain = {name: values for name, values in inputs.items() if name not in hidden}
+        if found.takes_lists:
+            results = [await self._invoke(node, context, plain)]
+        else:
+            count = max((len(values) for values in plain.values()), default=1)
+            results = [
+                await self._invoke(
+                    node, context, {name: values[min(index, len(values) - 1)] for name, values in plain.items()}
+                )
+                for index in range(count)
+            ]
+        return _merge(found, results)
+
+    async def _invoke(self, node: base.Node, context: base.Context, inputs: dict[str, Any]) -> base.Outcome:
+        if asyncio.iscoroutinefunction(node.run):
+            result = await node.run(context, **inputs)
+        elif _weight(inputs) > _HEAVY:
+            result = await asyncio.to_thread(node.run, context, **inputs)
+        else:
+            result = node.run(context, **inputs)
+        if isinstance(result, base.Outcome):
+            return result
+        return base.Outcome((result,) if isinstance(result, base.Expansion) else result)
+
+    def _context(self, run: _Run, found: Class, node_id: str) -> base.Context:
+        progress = NodeProgress(
+            run.progress,
+            self._sockets,
+            node_id,
+            previews=run.previews,
+            interrupted=lambda: self._interrupt,
+        )
+        return base.Context(
+            node_id=node_id,
+            class_type=found.name,
+            options=self._options,
+            card=self._card,
+            files=self._files,
+            progress=progress,
+            prompt=run.entry.prompt,
+            extra_pnginfo=run.entry.extra_data.get("extra_pnginfo"),
+            sleep=asyncio.sleep,
+            resident=self.resident,
+        )
+
+    def _blocked(self, run: _Run, found: Class, node_id: str, blocker: base.Blocker) -> _Cached:
+        if blocker.message is not None:
+            data: dict[str, Any] = {
+                "prompt_id": run.entry.prompt_id,
+                "node_id": node_id,
+                "node_type": found.name,
+                "executed": list(run.executed),
+                "exception_message": f"Execution Blocked: {blocker.message}",
+                "exception_type": "ExecutionBlocked",
+                "traceback": [],
+                "current_inputs": [],
+                "current_outputs": [],
+            }
+            if self.client_id is not None:
+                self._sockets.send("execution_error", data, run.sid)
+        return _Cached([[base.Blocker()] for _ in found.outputs], None)
+
+    def _expand(self, run: _Run, order: Order, node_id: str, expansion: base.Expansion) -> None:
+        """Put a node's own little graph in its place; the node ends when that has run."""
+        run.prompt = {**run.prompt, **expansion.graph}
+        for inner in expansion.graph:
+            run.parents[inner] = node_id
+        run.expanded[node_id] = expansion.outputs
+        order.replace(node_id, run.prompt, [link[0] for link in expansion.outputs])
+
+    def _collect(self, run: _Run, node_id: str) -> _Cached:
+        outputs: list[list[Any]] = []
+        for link in run.expanded[node_id]:
+            source = self._result(run, link[0])
+            outputs.append(source.outputs[link[1]] if source is not None else [None])
+        return _Cached(outputs, None)
+
+    def _tell_failure(self, run: _Run, failure: _NodeFailed) -> None:
+        error = failure.error
+        kind = error.kind if isinstance(error, base.NodeFailure) else _type_name(error)
+        advice = error.advice if isinstance(error, base.NodeFailure) else ""
+        data: dict[str, Any] = {
+            "node_id": failure.node_id,
+            "node_type": run.prompt[failure.node_id]["class_type"],
+            "executed": list(run.executed),
+            "exception_message": f"{error}\n{advice}",
+            "exception_type": kind,
+            "traceback": traceback.format_tb(error.__traceback__),
+            "current_inputs": {
+                name: [show_value(value) for value in values] for name, values in failure.inputs.items()
+            },
+            "current_outputs": list(run.prompt),
+        }
+        self._tell(run, "execution_error", data)
+
+
+def _type_name(error: Exception) -> str:
+    kind = type(error)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _blocker(inputs: Mapping[str, list[Any]]) -> base.Blocker | None:
+    for values in inputs.values():
+        for value in values:
+            if isinstance(value, base.Blocker):
+                return value
+    return None
+
+
+def _weight(inputs: Mapping[str, Any]) -> int:
+    total = 0
+    for value in inputs.values():
+        if hasattr(value, "size") and isinstance(value.size, int):
+            total += value.size
+    width, height = inputs.get("width"), inputs.get("height")
+    if isinstance(width, int) and isinstance(height, int):
+        batch = inputs.get("batch_size", 1)
+        total += width * height * 3 * (batch if isinstance(batch, int) else 1)
+    return total
+
+
+def _merge(found: Class, results: list[base.Outcome]) -> _Cached:
+    """Join the results of a node that ran once for each item of a list."""
+    if results and isinstance(next(iter(results[0].outputs), None), base.Expansion):
+        return _Cached([results[0].outputs[0]], None)  # type: ignore[list-item]
+    outputs: list[list[Any]] = []
+    for slot in range(len(found.outputs)):
+        values: list[Any] = []
+        for result in results:
+            value = result.outputs[slot] if slot < len(result.outputs) else None
+            if found.output_is_list[slot] and isinstance(value, list):
+                values += value
+            else:
+                values.append(value)
+        outputs.append(values)
+    shown = [result.ui for result in results if result.ui is not None]
+    if not shown:
+        return _Cached(outputs, None)
+    return _Cached(outputs, {key: [item for ui in shown for item in ui.get(key, [])] for key in shown[0]})
+
+
+def _history(run: _Run, outcome: str) -> dict[str, Any]:
+    success = outcome == "success"
+    return {
+        "prompt": run.entry.listed(),
+        "outputs": run.ui,
+        "status": {
+            "status_str": "success" if success else "error",
+            "completed": success,
+            "messages": run.messages,
+        },
+        "meta": {
+            node_id: {
+                "node_id": node_id,
+                "display_node": run.parents.get(node_id, node_id),
+                "parent_node": run.parents.get(node_id),
+                "real_node_id": run.parents.get(node_id, node_id),
+            }
+            for node_id in run.ui
+        },
+    }

@@ -1,0 +1,1 @@
+"""What the simulated node classes do."""

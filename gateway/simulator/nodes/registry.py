@@ -1,0 +1,45 @@
+"""All node behaviour of one worker, for the classes that it lists."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.simulator.catalog import FILE_INPUTS, Catalog
+from gateway.simulator.files import Files
+from gateway.simulator.nodes import base, images, images_io, testing
+from gateway.simulator.validation import CustomChecks
+
+
+def implemented() -> dict[str, base.Node]:
+    """Return all classes whose behaviour is written out."""
+    groups: tuple[Mapping[str, base.Node], ...] = (
+        images.NODES,
+        images_io.NODES,
+        testing.SIMULATOR_NODES,
+        testing.WIRETEST_NODES,
+    )
+    return {name: node for group in groups for name, node in group.items()}
+
+
+def is_opaque(entry: dict[str, Any]) -> bool:
+    """Whether a class only hands on models, conditioning and the like."""
+    del entry
+    return False
+
+
+def nodes(catalog: Catalog, files: Files) -> tuple[dict[str, base.Node], dict[str, CustomChecks]]:
+    """Return behaviour and own checks of the classes in the catalog."""
+    known = implemented()
+    missing = [name for name in catalog.classes if name not in known]
+    if missing:
+        raise RuntimeError(f"classes without behaviour: {', '.join(sorted(missing))}")
+    checks: dict[str, CustomChecks] = {
+        name: {field: functools.partial(images_io.check_file, files, kind)}
+        for name, (field, kind, _) in FILE_INPUTS.items()
+        if name in catalog.classes
+    }
+    if "WTValidate" in catalog.classes:
+        checks["WTValidate"] = {"name": lambda value: "" if value == "ok" else f"name must be ok, not {value}"}
+    return {name: known[name] for name in catalog.classes}, checks
