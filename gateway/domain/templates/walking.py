@@ -36,6 +36,7 @@ PART_CHAINS: Final = ("noise", "sigmas", "sampler", "guider", "noise1", "noise2"
 
 POSITIVE_LINKS: Final = ("positive", "conditioning", "cond1", "cond2", "positive_conditioning")
 NEGATIVE_LINKS: Final = ("negative", "negative_conditioning")
+MODEL_LINKS: Final = ("guider", "model", "unet")
 LATENT_LINKS: Final = ("latent_image", "latent", "samples", "latents")
 
 #: Inputs of text encoders that hold what a person writes; the first that is there is the prompt proper.
@@ -96,6 +97,7 @@ NAMED_ANYWHERE: Final[Mapping[tuple[str, str], str]] = {
 #: Where there is no sampler (nodes that call a service, filters), these names still tell.
 NAMES_THAT_TELL: Final[Mapping[str, str]] = {
     "prompt": roles.PROMPT,
+    "text": roles.PROMPT,
     "negative_prompt": roles.NEGATIVE_PROMPT,
     "seed": roles.SEED,
     "width": roles.WIDTH,
@@ -124,9 +126,8 @@ class Finding:
 def walk(graph: graphs.Graph, catalog: graphs.NodeFacts | None = None) -> tuple[Finding, ...]:
     """All that was found, each input once, in the order in which a person would read it."""
     walker = _Walker(graph, catalog)
-    for node_id in walker.order:
-        if walker.is_sampler(node_id):
-            walker.sampler(node_id)
+    for node_id in walker.samplers:
+        walker.sampler(node_id)
     walker.sizes_of_pictures()
     for node_id in walker.order:
         walker.named(node_id)
@@ -158,6 +159,7 @@ class _Walker:
         self.graph = graph
         self.order = upstream_first(graph, graphs.output_nodes(graph, catalog))
         self.reached = frozenset(self.order)
+        self.samplers = [node_id for node_id in self.order if self.is_sampler(node_id)]
         self.findings: list[Finding] = []
         self._taken: set[Target] = set()
         self._sized_by_pictures: list[str] = []
@@ -203,6 +205,13 @@ class _Walker:
             self.part(source)
         for _field, source, _slot in self.links(node, LATENT_LINKS):
             self.latent(source)
+        self.models(node)
+
+    def models(self, start: str) -> None:
+        """The chain of model patches above a sampler or guider up to the loader, which comes first."""
+        chain = self.chain(start, 0, lambda node, _slot: self.links(node, MODEL_LINKS))
+        for node, _slot in reversed(list(chain)):
+            self.named(node)
 
     def settings(self, node: str) -> None:
         adds_noise = self.inputs(node).get("add_noise") not in {"disable", False}
@@ -292,9 +301,11 @@ class _Walker:
                 self.add(role, node, field)
             if role == roles.LORA:
                 self.lora_strength(node)
-        if not self.has(roles.SEED) and not any(map(self.is_sampler, self.order)):
-            for field, role in NAMES_THAT_TELL.items():
-                self.add(role, node, field)
+        if not self.samplers:
+            for field in self.inputs(node):
+                role = NAMES_THAT_TELL.get(field.rpartition(".")[2])
+                if role is not None:
+                    self.add(role, node, field)
 
     def lora_strength(self, node: str) -> None:
         inputs = self.inputs(node)
