@@ -73,6 +73,13 @@ class Driver:
         for run in tuple(member.runs.values()):
             await self._abandon(member, run)
 
+    async def close(self) -> None:
+        """Cancel what is in flight and write nothing: the next gateway adopts it."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _abandon(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
         member.runs.pop(run.id, None)
         task = self._tasks.get(run.id)
