@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
@@ -13,20 +15,8 @@ from gateway.api.parts import Parts
 
 def build_app(parts: Parts) -> FastAPI:
     """The application that answers with these parts. It starts nothing and stops nothing."""
-    app = FastAPI(
-        title="comfy-gateway",
-        version=parts.version,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        telemetry={"tracing": False},
-    )
+    app = _routed(parts.version)
     app.state.parts = parts
-    app.router.routes.append(Route("/", _home, include_in_schema=False))
-    for each in (jobs, assets, templates, batches, workers, health, openapi):
-        app.router.routes.extend(each.router.routes)
-    app.openapi = openapi.of(app, version=parts.version)
     errors.install(app)
     # The last one added is the first one passed.
     app.add_middleware(guard.Guard, access=parts.access, public_url=parts.public_url)
@@ -36,6 +26,29 @@ def build_app(parts: Parts) -> FastAPI:
         )
     app.add_middleware(errors.LastResort)
     app.add_middleware(measure.Measure, metrics=parts.metrics)
+    return app
+
+
+def document(version: str) -> dict[str, Any]:
+    """Our OpenAPI document, without anything that could answer."""
+    return _routed(version).openapi()
+
+
+def _routed(version: str) -> FastAPI:
+    """All routes, flat: an included router would be matched twice."""
+    app = FastAPI(
+        title="comfy-gateway",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False},
+    )
+    app.router.routes.append(Route("/", _home, include_in_schema=False))
+    for each in (jobs, assets, templates, batches, workers, health, openapi):
+        app.router.routes.extend(each.router.routes)
+    app.openapi = openapi.of(app, version=version)
     return app
 
 

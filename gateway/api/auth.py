@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
@@ -74,7 +74,7 @@ def _matching(keys: Iterable[ApiKey], secret: str) -> model.TenantId | None:
 
 
 def _access(request: Request) -> Access:
-    return cast(Access, cast(Any, request.app.state.parts).access)
+    return cast(Access, request.app.state.parts.access)
 
 
 async def caller(request: Request) -> Caller:

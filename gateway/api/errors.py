@@ -93,14 +93,11 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
 
 def faults_of(problems: Sequence[Any]) -> list[errors.Fault]:
     """Pydantic's problems as faults; `field` is the place, as in `query.limit`."""
-    return [
-        errors.Fault(
-            reason=str(problem["type"]),
-            message=str(problem["msg"]),
-            field=".".join(str(part) for part in problem["loc"]) or None,
-        )
-        for problem in problems
-    ]
+    return [_fault(".".join(str(part) for part in problem["loc"]), problem) for problem in problems]
+
+
+def _fault(place: str, problem: Mapping[str, Any]) -> errors.Fault:
+    return errors.Fault(reason="invalid_value", message=f"`{place}`: {problem['msg']}", field=place)
 
 
 async def _http_exception(request: Request, refused: Exception) -> Response:

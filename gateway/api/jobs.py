@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, WithJsonSchema
+from starlette.responses import StreamingResponse
 
 from gateway.api import auth, body, events, fields, parts, present, schemas, waiting
 from gateway.api import errors as api_errors
@@ -229,7 +230,7 @@ async def cancel_job(
     "/api/v2/jobs/{id}/events",
     operation_id="getJobEvents",
     summary="Live event stream (SSE)",
-    response_class=events.EventStream,
+    response_class=StreamingResponse,
     responses={**api_errors.documented(404, 429), 200: events.DOCUMENTED},
     openapi_extra={"x-sse-events": events.CATALOG},
 )
