@@ -8,6 +8,7 @@ runs nothing, and so does this one.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import traceback
 from collections.abc import Mapping
@@ -376,7 +377,7 @@ class Executor:
         return _merge(found, results)
 
     async def _invoke(self, node: base.Node, context: base.Context, inputs: dict[str, Any]) -> base.Outcome:
-        if asyncio.iscoroutinefunction(node.run):
+        if inspect.iscoroutinefunction(node.run):
             result = await node.run(context, **inputs)
         elif _weight(inputs) > _HEAVY:
             result = await asyncio.to_thread(node.run, context, **inputs)
@@ -486,7 +487,7 @@ def _weight(inputs: Mapping[str, Any]) -> int:
 def _merge(found: Class, results: list[base.Outcome]) -> _Cached:
     """Join the results of a node that ran once for each item of a list."""
     if results and isinstance(next(iter(results[0].outputs), None), base.Expansion):
-        return _Cached([results[0].outputs[0]], None)  # type: ignore[list-item]
+        return _Cached([results[0].outputs[0]], None)
     outputs: list[list[Any]] = []
     for slot in range(len(found.outputs)):
         values: list[Any] = []

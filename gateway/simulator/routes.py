@@ -360,10 +360,10 @@ class Routes:
         return await transfers.view(request, self._files, is_new=self._options.is_new)
 
     async def _upload_image(self, request: web.BaseRequest) -> web.Response:
-        return await transfers.upload(request, self._files, is_mask=False)
+        return await transfers.upload(request, self._files, is_mask=False, limit=self._max_body)
 
     async def _upload_mask(self, request: web.BaseRequest) -> web.Response:
-        return await transfers.upload(request, self._files, is_mask=True)
+        return await transfers.upload(request, self._files, is_mask=True, limit=self._max_body)
 
     # ---- what this worker is and has
 

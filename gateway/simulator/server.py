@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ class Simulator:
                 socket.transport.abort()
                 continue
             socket.mute = True
-            if kind == "half_open_socket" and isinstance(socket.transport, asyncio.ReadTransport):
+            if kind == "half_open_socket":
                 socket.transport.pause_reading()
 
 
@@ -155,7 +155,7 @@ def _card(options: Options) -> Card:
 
 
 @contextlib.asynccontextmanager
-async def running(options: Options | None = None) -> AsyncIterator[Simulator]:
+async def running(options: Options | None = None) -> AsyncGenerator[Simulator]:
     """Run a simulator inside this event loop: `async with simulator.running(options) as sim: sim.url`."""
     simulator = Simulator(options or Options())
     try:

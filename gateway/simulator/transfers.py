@@ -22,11 +22,11 @@ _RISKY = frozenset(
 )  # fmt: skip
 
 
-async def upload(request: web.BaseRequest, files: Files, *, is_mask: bool) -> web.Response:
+async def upload(request: web.BaseRequest, files: Files, *, is_mask: bool, limit: int) -> web.Response:
     """Store an uploaded file; the same name with other bytes gets a number."""
     if not request.content_type.startswith("multipart/"):
         return web.Response(status=400)
-    fields, name, data = await _read_form(request)
+    fields, name, data = await _read_form(request, limit)
     if name is None:
         return web.Response(status=400)
     kind = fields.get("type") or "input"
@@ -55,7 +55,7 @@ def _upload_folder(root: Path, subfolder: str, name: str) -> Path | None:
     return folder
 
 
-async def _read_form(request: web.BaseRequest) -> tuple[dict[str, str], str | None, bytes]:
+async def _read_form(request: web.BaseRequest, limit: int) -> tuple[dict[str, str], str | None, bytes]:
     fields: dict[str, str] = {}
     name: str | None = None
     data = b""
@@ -65,8 +65,8 @@ async def _read_form(request: web.BaseRequest) -> tuple[dict[str, str], str | No
             continue
         content = bytes(await part.read(decode=True))
         size += len(content)
-        if size > request._client_max_size:
-            raise web.HTTPRequestEntityTooLarge(max_size=request._client_max_size, actual_size=size)
+        if size > limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
         if part.name == "image" and part.filename:
             name, data = part.filename, content
         elif part.name is not None and not part.filename:

@@ -77,7 +77,7 @@ def load_image_mask(ctx: Context, *, image: str, channel: str) -> tuple[Array]:
     return ((np.float32(1) - mask if letter == "A" else mask)[None],)
 
 
-def find_place(ctx: Context, *, prefix: str, kind: str = "output", size: tuple[int, int] | None = None) -> SavePlace:
+def find_place(ctx: Context, prefix: str, kind: str = "output", size: tuple[int, int] | None = None) -> SavePlace:
     """Find where the next file goes, or fail as a real node does when that is outside."""
     try:
         return ctx.files.place(prefix, kind, size)
@@ -99,7 +99,7 @@ def metadata(ctx: Context) -> dict[str, Any]:
     return texts
 
 
-def _save(ctx: Context, *, images: Array, prefix: str, kind: str, level: int) -> dict[str, list[Any]]:
+def _save(ctx: Context, images: Array, prefix: str, kind: str, level: int) -> dict[str, list[Any]]:
     place = find_place(ctx, prefix, kind, (images.shape[2], images.shape[1]))
     texts = metadata(ctx)
     shown: list[Any] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.simulator.catalog import FILE_INPUTS, Catalog
 from gateway.simulator.files import Files
-from gateway.simulator.nodes import base, images, images_io, testing
+from gateway.simulator.nodes import base, images, images_io, models, sampling, testing
 from gateway.simulator.validation import CustomChecks
 
 
@@ -17,6 +17,7 @@ def implemented() -> dict[str, base.Node]:
     groups: tuple[Mapping[str, base.Node], ...] = (
         images.NODES,
         images_io.NODES,
+        sampling.NODES,
         testing.SIMULATOR_NODES,
         testing.WIRETEST_NODES,
     )
@@ -25,16 +26,18 @@ def implemented() -> dict[str, base.Node]:
 
 def is_opaque(entry: dict[str, Any]) -> bool:
     """Whether a class only hands on models, conditioning and the like."""
-    del entry
-    return False
+    outputs = entry["output"]
+    partner = entry["category"].startswith(("partner", "api node"))
+    hands_on = bool(outputs) and all(item in models.OPAQUE_TYPES for item in outputs if isinstance(item, str))
+    return hands_on and all(isinstance(item, str) for item in outputs) and not entry["output_node"] and not partner
 
 
 def nodes(catalog: Catalog, files: Files) -> tuple[dict[str, base.Node], dict[str, CustomChecks]]:
     """Return behaviour and own checks of the classes in the catalog."""
     known = implemented()
-    missing = [name for name in catalog.classes if name not in known]
-    if missing:
-        raise RuntimeError(f"classes without behaviour: {', '.join(sorted(missing))}")
+    for name, found in catalog.classes.items():
+        if name not in known:
+            known[name] = models.opaque(found.outputs)
     checks: dict[str, CustomChecks] = {
         name: {field: functools.partial(images_io.check_file, files, kind)}
         for name, (field, kind, _) in FILE_INPUTS.items()

@@ -103,7 +103,7 @@ def _weigh(image: Array, axis: int, indices: list[Index], weights: list[Array]) 
     for index, weight in zip(indices, weights, strict=True):
         part = image.take(index, axis) * weight.reshape(shape)
         total = part if total is None else total + part
-    return image if total is None else total
+    return image if total is None else total.astype(np.float32, copy=False)
 
 
 def _area(image: Array, axis: int, size: int) -> Array:

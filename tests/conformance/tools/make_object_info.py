@@ -57,6 +57,7 @@ def extra() -> dict[str, Any]:
     """Return the classes that no stock server has, by pack."""
     image = {"image": ["IMAGE"]}
     seconds = {"seconds": ["FLOAT", {"default": 1.0, "min": 0, "max": 600}]}
+    steps = {"steps": ["INT", {"default": 10, "min": 1, "max": 1000}]}
     packs: dict[str, list[dict[str, Any]]] = {
         "simulator": [
             entry(
@@ -75,7 +76,7 @@ def extra() -> dict[str, Any]:
             )
         ],
         "wiretest": [
-            wiretest("WTSleep", {**image, **seconds, "steps": ["INT", {"default": 10, "min": 1, "max": 1000}]}, tagged=True),
+            wiretest("WTSleep", {**image, **seconds, **steps}, tagged=True),
             wiretest("WTBlock", {**image, **seconds}, tagged=True),
             wiretest("WTBlockOut", {**image, **seconds}, tagged=True, output=False),
             wiretest("WTAsync", {**image, **seconds}, tagged=True),
