@@ -234,6 +234,9 @@ def number_complaint(number: float) -> str | None:
             return "Integers have at most 64 bits."
     elif not math.isfinite(number):
         return "NaN and infinity are not numbers that JSON has."
+    elif not MIN_INTEGER <= number < MAX_INTEGER:
+        # A reader of JSON makes a float of an integer that is too long, and nobody would learn what became of it.
+        return "Numbers are within what 64 bits hold."
     return None
 
 

@@ -72,6 +72,7 @@ REFUSED: list[tuple[str, Any, str, str | None, str | None]] = [
     ("NaN", with_node(invert(float("nan"))), "invalid_number", "9", "image"),
     ("infinity, nested", with_node(invert({"a": [float("-inf")]})), "invalid_number", "9", "image"),
     ("integer over 64 bits", with_node(invert(2**64)), "invalid_number", "9", "image"),
+    ("a number over 64 bits", with_node(invert(2.0**64)), "invalid_number", "9", "image"),
     ("integer under 64 bits", with_node(invert(-(2**63) - 1)), "invalid_number", "9", "image"),
     ("lone surrogate", with_node(invert("\ud83d")), "invalid_text", "9", "image"),
     ("NUL", with_node(invert("a\0b")), "invalid_text", "9", "image"),
