@@ -9,7 +9,7 @@ from typing import Any, Final
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import node_classes, object_info
 from gateway.domain.templates import roles, values, walking
-from gateway.domain.templates.model import FILE_TYPES, OutputSpec, Parameter, ParameterType, Target
+from gateway.domain.templates.model import FILE_TYPES, MAX_SEED, OutputSpec, Parameter, ParameterType, Target
 
 FILE_ROLES: Final = {
     roles.IMAGE: ParameterType.IMAGE,
@@ -51,6 +51,9 @@ BOUNDS: Final[dict[str, tuple[float, float, float | None]]] = {
     roles.BATCH_SIZE: (1, 4_096, 1),
 }
 
+LOW_SEED: Final = 2**31 - 1
+
+PREVIEWS: Final = ("Preview", "MaskPreview", "ImageCompare")
 OUTPUT_KINDS: Final = (
     ("Video", "video"), ("WEBM", "video"), ("VHS_", "video"), ("Animated", "video"), ("Audio", "audio"),
     ("Latent", "latent"), ("GLB", "model"), ("3D", "model"), ("SVG", "image"), ("Image", "image"), ("Text", "text"),
@@ -68,7 +71,7 @@ def infer_parameters(graph: graphs.Graph, catalog: object_info.NodeCatalog | Non
 def infer_outputs(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[OutputSpec, ...]:
     """The nodes that make results, named after what they make; previews only where nothing else is made."""
     nodes = graphs.output_nodes(graph, catalog)
-    kept = [node for node in nodes if not graph[node]["class_type"].startswith("Preview")] or list(nodes)
+    kept = [node for node in nodes if not graph[node]["class_type"].startswith(PREVIEWS)] or list(nodes)
     names = _names(_output_kind(graph[node]["class_type"]) for node in kept)
     return tuple(
         OutputSpec(name=name, node=node, title=graphs.node_title(graph[node]))
@@ -120,10 +123,18 @@ def _parameter(
     if kind in FILE_TYPES:
         return dataclasses.replace(plain, title=graphs.node_title(node))
     if kind == ParameterType.SEED:
-        return plain
+        return dataclasses.replace(plain, maximum=_highest_seed(found.targets[0].input, literal, node, spec))
     default = float(literal) if kind == ParameterType.FLOAT else literal
     bounded = _bounded(dataclasses.replace(plain, default=default), spec)
     return bounded if _takes_default(bounded) else dataclasses.replace(bounded, minimum=None, maximum=None)
+
+
+def _highest_seed(field: str, literal: Any, node: dict[str, Any], spec: node_classes.InputSpec | None) -> float | None:
+    """None for the whole range. Samplers take 64 bits; nodes that call a service, often no more than 31."""
+    highest: float | None = spec.maximum if spec is not None else None
+    if spec is None and field != "noise_seed" and "Sampler" not in node["class_type"]:
+        highest = LOW_SEED
+    return None if highest is None or highest >= MAX_SEED or literal > highest else highest
 
 
 def _type(role: str, literal: Any, spec: Any) -> ParameterType:

@@ -159,7 +159,7 @@ class _Walker:
         self.graph = graph
         self.order = upstream_first(graph, graphs.output_nodes(graph, catalog))
         self.reached = frozenset(self.order)
-        self.samplers = [node_id for node_id in self.order if self.is_sampler(node_id)]
+        self.samplers = dict.fromkeys(node_id for node_id in self.order if self.is_sampler(node_id))
         self.findings: list[Finding] = []
         self._taken: set[Target] = set()
         self._sized_by_pictures: list[str] = []
@@ -246,18 +246,26 @@ class _Walker:
         def onward(node: str, slot: int) -> Iterator[tuple[str, str, int]]:
             if self.graph[node]["class_type"] == "ConditioningZeroOut" and role == roles.NEGATIVE_PROMPT:
                 return  # an empty negative made of the positive: there is no text of its own
-            inputs = self.inputs(node)
-            if {"positive", "negative"} <= inputs.keys() and slot <= 1:
+            if node in self.samplers:
+                return
+            if self.is_pair(node, slot):
                 yield from self.links(node, ("positive",) if slot == 0 else ("negative",))
             elif not self.texts(node):
-                fields = tuple(field for field in inputs if field not in NOT_CONDITIONING)
+                fields = tuple(field for field in self.inputs(node) if field not in NOT_CONDITIONING)
                 yield from self.links(node, fields)
 
         for node, place_slot in self.chain(start, slot, onward):
-            takes_both = {"positive", "negative"} <= self.inputs(node).keys() and place_slot <= 1
-            if not takes_both:
+            if not self.is_pair(node, place_slot):
                 for field in self.texts(node):
                     self.add(role, node, field)
+            elif place_slot == 1 and role == roles.PROMPT:
+                # Some guiders take the negative half of a pair as a second condition; it stays what it is.
+                for _field, source, source_slot in self.links(node, ("negative",)):
+                    self.conditioning(source, source_slot, roles.NEGATIVE_PROMPT)
+
+    def is_pair(self, node: str, slot: int) -> bool:
+        """Whether this output is one half of a pair of conditionings that go through the node side by side."""
+        return slot <= 1 and {"positive", "negative"} <= self.inputs(node).keys()
 
     def texts(self, node: str) -> list[str]:
         """The inputs of a text encoder that a person writes."""
@@ -266,13 +274,13 @@ class _Walker:
 
     def latent(self, start: str) -> None:
         def onward(node: str, _slot: int) -> Iterator[tuple[str, str, int]]:
-            if not self.is_sampler(node):
+            if node not in self.samplers:
                 fields = tuple(field for field in self.inputs(node) if field not in NOT_LATENT)
                 yield from self.links(node, fields)
 
         for node, _slot in self.chain(start, 0, onward):
             inputs = self.inputs(node)
-            if self.is_sampler(node) or "width" not in inputs or "height" not in inputs:
+            if node in self.samplers or "width" not in inputs or "height" not in inputs:
                 continue
             if "Scale" in self.graph[node]["class_type"] or "Resize" in self.graph[node]["class_type"]:
                 self._sized_by_pictures.append(node)
