@@ -135,7 +135,8 @@ class _Reader:
         )
 
     def _once(self, value: T) -> T:
-        return self._seen.setdefault((type(value), value), value)
+        # Not by equality: 1, 1.0 and True are equal, and not the same choice.
+        return self._seen.setdefault((type(value), value if isinstance(value, str) else repr(value)), value)
 
 
 def _kind_and_options(entry: Any) -> tuple[Any, Mapping[str, Any]]:
