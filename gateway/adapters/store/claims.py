@@ -1,0 +1,269 @@
+"""Giving queued jobs to idle workers, in one transaction.
+
+Candidates are read in fair order through small windows. The head of the queue is one window for all; only when
+jobs in it cannot run on the workers that ask does each class of requirements get a window of its own, so that any
+number of jobs which only a busy worker can run never hide the others, and a claim stays cheap at any depth. Who
+gets what is the pure function's to say; a job is taken by compare-and-set, and its attempt is written before
+anything is sent.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from gateway import ports
+from gateway.adapters.store import edges, rows, schema
+from gateway.domain import model
+from gateway.domain.states import Edge, JobStatus
+
+WINDOW: Final = 64
+
+_jobs = schema.jobs
+_workers = schema.workers
+_tenants = schema.tenants
+_open = schema.attempts.c.ended_at.is_(None)
+
+_QUEUED: Final = (
+    sa.select(
+        _jobs.c.id,
+        _jobs.c.tenant,
+        _jobs.c.requirements,
+        _jobs.c.priority,
+        _jobs.c.vt,
+        _jobs.c.created_at,
+        _jobs.c.avoid,
+        _jobs.c.attempts,
+    )
+    .where(_jobs.c.status == schema.QUEUED, _jobs.c.not_before <= sa.bindparam("now"))
+    .order_by(_jobs.c.priority.desc(), _jobs.c.vt, _jobs.c.id)
+    .limit(sa.bindparam("window"))
+)
+_OF_CLASS: Final = _QUEUED.where(_jobs.c.requirements == sa.bindparam("key"))
+_uncapped = _jobs.c.tenant.not_in(sa.bindparam("capped", expanding=True))
+_QUEUED_UNCAPPED: Final = _QUEUED.where(_uncapped)
+_OF_CLASS_UNCAPPED: Final = _OF_CLASS.where(_uncapped)
+
+
+def _classes() -> sa.Select[Any]:
+    """The distinct requirement keys of queued jobs, by hopping from one to the next along the index."""
+    least = sa.func.min(_jobs.c.requirements)
+    first = sa.select(least.label("key")).where(_jobs.c.status == schema.QUEUED)
+    hops = first.cte("hops", recursive=True)
+    following = sa.select(least).where(_jobs.c.status == schema.QUEUED, _jobs.c.requirements > hops.c.key)
+    hops = hops.union_all(sa.select(following.scalar_subquery()).where(hops.c.key.is_not(None)))
+    return sa.select(hops.c.key).where(hops.c.key.is_not(None))
+
+
+_CLASSES: Final = _classes()
+
+#: The workers whose lease this boot holds; locked so that a take-over waits for the claim, and then finds it.
+HELD_WORKERS: Final = (
+    sa.select(_workers.c.id, _workers.c.lease_epoch)
+    .where(_workers.c.id.in_(sa.bindparam("ids", expanding=True)), _workers.c.lease_boot == sa.bindparam("boot"))
+    .order_by(_workers.c.id)
+    .with_for_update(read=True)
+)
+_CAPS: Final = (
+    sa.select(_tenants.c.id, _tenants.c.max_running)
+    .where(_tenants.c.max_running.is_not(None))
+    .order_by(_tenants.c.id)
+    .with_for_update()
+)
+_RUNNING: Final = (
+    sa.select(_jobs.c.tenant, sa.func.count().label("n"))
+    .join(schema.attempts, schema.attempts.c.job_id == _jobs.c.id)
+    .where(_open)
+    .group_by(_jobs.c.tenant)
+)
+_ADD_ATTEMPTS: Final = sa.insert(schema.attempts)
+
+_CLAIMED: Final = (
+    sa.select(
+        schema.attempts,
+        _jobs.c.tenant,
+        _jobs.c.expires_at,
+        _jobs.c.template,
+        _jobs.c.needs_secret,
+        schema.job_graphs.c.graph,
+        schema.job_graphs.c.packed,
+    )
+    .join_from(schema.attempts, _jobs, _jobs.c.id == schema.attempts.c.job_id)
+    .join(schema.job_graphs, schema.job_graphs.c.job_id == schema.attempts.c.job_id)
+)
+_CLAIMED_BY_ID: Final = _CLAIMED.where(schema.attempts.c.id.in_(sa.bindparam("ids", expanding=True)))
+_CLAIMED_OPEN: Final = _CLAIMED.where(_open, schema.attempts.c.worker == sa.bindparam("worker")).order_by(
+    schema.attempts.c.created_at, schema.attempts.c.id
+)
+_REFENCE: Final = (
+    sa.update(schema.attempts)
+    .where(_open, schema.attempts.c.worker == sa.bindparam("b_worker"))
+    .values(epoch=sa.bindparam("epoch"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One call of claim."""
+
+    slots: Sequence[model.Slot]
+    choose: ports.Choose
+    now: float
+    new_id: ports.NewId
+    boot: str
+
+
+def claim(tx: sa.Connection, ask: Ask) -> tuple[model.Claim, ...]:
+    """Claim what `choose` assigns; assignments that lost a race are left out."""
+    slots = _held(tx, ask)
+    if not slots:
+        return ()
+    room = _room(tx)
+    found = _candidates(tx, slots, now=ask.now, capped=[tenant for tenant, left in room.items() if left <= 0])
+    if not found:
+        return ()
+    assignments = ask.choose([_candidate(row) for row in found.values()], slots)
+    by_worker = {slot.worker: slot for slot in slots}
+    taken: list[dict[str, Any]] = []
+    for assignment in assignments:
+        job = found[assignment.job_id]
+        if room.get(job.tenant, 1) <= 0:
+            continue
+        attempt = _take(tx, job, by_worker[assignment.worker], reason=assignment.reason, ask=ask)
+        if attempt is not None:
+            taken.append(attempt)
+            if job.tenant in room:
+                room[job.tenant] -= 1
+    return _claims(tx, taken)
+
+
+def adopt(tx: sa.Connection, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
+    """Open attempts on the workers that this boot leases, fenced with the epochs it holds."""
+    ids = sorted(workers)
+    adopted: list[model.Claim] = []
+    for held in tx.execute(HELD_WORKERS, {"ids": ids, "boot": boot}).all():
+        tx.execute(_REFENCE, {"b_worker": held.id, "epoch": held.lease_epoch})
+        adopted += [_claim(row, resumed=True) for row in tx.execute(_CLAIMED_OPEN, {"worker": held.id})]
+    return tuple(adopted)
+
+
+def _held(tx: sa.Connection, ask: Ask) -> list[model.Slot]:
+    """The slots whose lease is still ours."""
+    ids = sorted({slot.worker for slot in ask.slots})
+    if not ids:
+        return []
+    epochs = {row.id: row.lease_epoch for row in tx.execute(HELD_WORKERS, {"ids": ids, "boot": ask.boot})}
+    return [slot for slot in ask.slots if epochs.get(slot.worker) == slot.epoch]
+
+
+def _room(tx: sa.Connection) -> dict[str, int]:
+    """How many more jobs each capped tenant may have running; tenants without a cap are absent."""
+    caps = {row.id: row.max_running for row in tx.execute(_CAPS)}
+    if not caps:
+        return {}
+    running = {row.tenant: row.n for row in tx.execute(_RUNNING)}
+    return {tenant: cap - running.get(tenant, 0) for tenant, cap in caps.items()}
+
+
+def _candidates(
+    tx: sa.Connection, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]
+) -> dict[str, rows.Row]:
+    """The windows of all slots together, in fair order, by job id."""
+    values: dict[str, Any] = {"now": now, "window": WINDOW}
+    if capped:
+        values["capped"] = capped
+    head = tx.execute(_QUEUED_UNCAPPED if capped else _QUEUED, values).all()
+    if not head:
+        return {}
+    of_class = _OF_CLASS_UNCAPPED if capped else _OF_CLASS
+    windows: dict[str, Sequence[rows.Row]] = {}
+
+    def window(key: str) -> Sequence[rows.Row]:
+        if key not in windows:
+            windows[key] = tx.execute(of_class, {**values, "key": key}).all()
+        return windows[key]
+
+    queued: list[str] | None = None
+    found: dict[str, rows.Row] = {}
+    for accepts in {slot.accepts for slot in slots}:
+        mine = [row for row in head if row.requirements in accepts]
+        if len(mine) < len(head) == WINDOW:  # something at the head cannot run here: look behind it
+            queued = queued if queued is not None else list(tx.execute(_CLASSES).scalars())
+            mine = _merge([window(key) for key in queued if key in accepts])
+        found.update((row.id, row) for row in mine)
+    return dict(sorted(found.items(), key=lambda pair: _fair(pair[1])))
+
+
+def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
+    merged = heapq.merge(*windows, key=_fair)
+    return [row for row, _ in zip(merged, range(WINDOW), strict=False)]
+
+
+def _fair(row: rows.Row) -> tuple[int, float, str]:
+    return (-row.priority, row.vt, row.id)
+
+
+def _candidate(row: rows.Row) -> model.Candidate:
+    return model.Candidate(
+        job_id=row.id,
+        tenant=row.tenant,
+        requirements_key=row.requirements,
+        priority=row.priority,
+        created_at=row.created_at,
+        avoid=frozenset(row.avoid or ()),
+    )
+
+
+def _take(tx: sa.Connection, job: rows.Row, slot: model.Slot, *, reason: str, ask: Ask) -> dict[str, Any] | None:
+    """Compare-and-set one job; the attempt's row, or None when somebody else was faster."""
+    attempt = ask.new_id()
+    number = job.attempts + 1
+    after = edges.follow(
+        tx,
+        job.id,
+        JobStatus.QUEUED,
+        Edge.CLAIM,
+        at=ask.now,
+        data={"attempt": attempt, "worker": slot.worker, "number": number, "reason": reason},
+        worker=slot.worker,
+        attempt_id=attempt,
+        attempts=number,
+        started_at=ask.now,
+        simulated=slot.simulated,
+    )
+    if after is None:
+        return None
+    return {
+        "id": attempt,
+        "job_id": job.id,
+        "worker": slot.worker,
+        "epoch": slot.epoch,
+        "number": number,
+        "created_at": ask.now,
+    }
+
+
+def _claims(tx: sa.Connection, taken: Sequence[Mapping[str, Any]]) -> tuple[model.Claim, ...]:
+    if not taken:
+        return ()
+    tx.execute(_ADD_ATTEMPTS, list(taken))
+    ids = [attempt["id"] for attempt in taken]
+    found = {row.id: row for row in tx.execute(_CLAIMED_BY_ID, {"ids": ids})}
+    return tuple(_claim(found[attempt], resumed=False) for attempt in ids)
+
+
+def _claim(row: rows.Row, *, resumed: bool) -> model.Claim:
+    return model.Claim(
+        attempt=rows.attempt(row),
+        job_id=row.job_id,
+        tenant=row.tenant,
+        graph=rows.unpack_graph(row),
+        expires_at=row.expires_at,
+        template=row.template,
+        needs_secret=bool(row.needs_secret),
+        resumed=resumed,
+    )

@@ -1,0 +1,73 @@
+"""The Queue port: what dispatch and retention do with jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway import ports
+from gateway.adapters.store import claims, known, retention, settling, units
+from gateway.domain import model
+from gateway.domain.comfy.graph import Requirements
+
+EXPIRE_AT_ONCE: Final = 500  #: jobs expired in one transaction
+
+
+class Queue:
+    """`ports.Queue` over SQL. `boot` names this opening of the store: what it holds, no other may write about."""
+
+    def __init__(self, run: units.Units, known_requirements: known.Known, *, boot: str, clock: ports.Clock) -> None:
+        self._run = run
+        self._known = known_requirements
+        self._boot = boot
+        self._clock = clock
+
+    async def requirements(self) -> Mapping[str, Requirements]:
+        """Requirement keys that queued jobs have (and that jobs once had), with their meaning."""
+        now = self._clock()
+        if not self._known.fresh(now):
+            await self._run.read(lambda tx: self._known.read(tx, now=now))
+        return self._known.all
+
+    async def claim(
+        self, slots: Sequence[model.Slot], choose: ports.Choose, *, now: float, new_id: ports.NewId
+    ) -> tuple[model.Claim, ...]:
+        """Give queued jobs to idle workers, in one transaction."""
+        ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot)
+        return await self._run.write(lambda tx: claims.claim(tx, ask))
+
+    async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
+        """Keep what only the answer to POST told; LeaseLost."""
+        told = dict(node_errors) or None
+        await self._run.write(lambda tx: settling.mark_posted(tx, attempt, at=at, node_errors=told, boot=self._boot))
+
+    async def add_outputs(
+        self, attempt: model.AttemptId, outputs: Sequence[model.NewOutput]
+    ) -> tuple[model.Output, ...]:
+        """Record outputs of an attempt that still runs; LeaseLost."""
+        return await self._run.write(lambda tx: settling.add_outputs(tx, attempt, outputs, boot=self._boot))
+
+    async def settle(self, attempt: model.AttemptId, ending: model.Ending) -> model.Job:
+        """End an attempt and follow the edge it means for the job; LeaseLost."""
+        return await self._run.write(lambda tx: settling.settle(tx, attempt, ending, boot=self._boot))
+
+    async def open_claims(self, workers: Sequence[model.WorkerId]) -> tuple[model.Claim, ...]:
+        """Open attempts on those of these workers whose lease we hold, re-fenced with its epoch."""
+        if not workers:
+            return ()
+        return await self._run.write(lambda tx: claims.adopt(tx, workers, boot=self._boot))
+
+    async def expire(self, *, now: float, queued_before: float) -> tuple[model.JobId, ...]:
+        """Expire jobs that have been queued since before `queued_before`."""
+        overdue = await self._run.read(
+            lambda tx: list(tx.execute(retention.OVERDUE, {"before": queued_before}).scalars())
+        )
+        expired: tuple[model.JobId, ...] = ()
+        for start in range(0, len(overdue), EXPIRE_AT_ONCE):
+            ids = overdue[start : start + EXPIRE_AT_ONCE]
+            expired += await self._run.write(lambda tx, ids=ids: retention.expire(tx, ids, now=now))
+        return expired
+
+    async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:
+        """Forget what is past retention; returns hashes of blobs that nothing uses now."""
+        return await self._run.write(lambda tx: retention.prune(tx, now=now, limit=limit, boot=self._boot))
