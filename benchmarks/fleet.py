@@ -1,0 +1,132 @@
+"""Processes to measure: simulated workers, each its own, and a real gateway in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+_START_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A running gateway and its server process."""
+
+    url: str
+    supervisor: psutil.Process
+
+    def server(self) -> psutil.Process:
+        """The process that answers HTTP and dispatches."""
+        children = self.supervisor.children()
+        return next(child for child in children if "gateway.app" in " ".join(child.cmdline()))
+
+    def cpu_seconds(self) -> float:
+        """CPU that the server has used so far, user and system."""
+        times = self.server().cpu_times()
+        return times.user + times.system
+
+    def rss_mb(self) -> float:
+        """Resident memory of the server, in MiB."""
+        return self.server().memory_info().rss / 2**20
+
+
+@asynccontextmanager
+async def _process(*argv: str, log: Path) -> AsyncGenerator[asyncio.subprocess.Process]:
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*argv, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(10):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(url: str, what: str) -> None:
+    """Until GET `url` answers 200."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(_START_SECONDS):
+        while True:
+            try:
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+    raise AssertionError(what)
+
+
+@asynccontextmanager
+async def workers(count: int, folder: Path, *options: str) -> AsyncGenerator[list[str]]:
+    """URLs of `count` simulators without any cost of their own."""
+    async with AsyncExitStack() as stack:
+        urls: list[str] = []
+        for index in range(count):
+            port = free_port()
+            argv = (
+                sys.executable,
+                "-m",
+                "gateway.simulator",
+                "--port",
+                str(port),
+                "--dir",
+                str(folder / f"sim{index}"),
+            )
+            await stack.enter_async_context(
+                _process(*argv, "--card", "instant", *options, log=folder / f"sim{index}.log")
+            )
+            urls.append(f"http://127.0.0.1:{port}")
+        await asyncio.gather(*(_answers(f"{url}/system_stats", "a simulator did not start") for url in urls))
+        yield urls
+
+
+@asynccontextmanager
+async def gateway(urls: list[str], folder: Path, *options: str) -> AsyncGenerator[Gateway]:
+    """A real `comfy-gateway up` over these workers, its data in `folder`."""
+    port = free_port()
+    argv = [sys.executable, "-m", "gateway.cli", "up", "--port", str(port), "--data-dir", str(folder / "data")]
+    for url in urls:
+        argv += ["--worker", url]
+    async with _process(*argv, *options, log=folder / "gateway.log") as process:
+        url = f"http://127.0.0.1:{port}"
+        await _answers(f"{url}/readyz", "the gateway did not start")
+        await _idle(url, len(urls))
+        yield Gateway(url=url, supervisor=psutil.Process(process.pid))
+
+
+async def _idle(url: str, count: int) -> None:
+    """Until all workers may take work."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(_START_SECONDS):
+        while True:
+            async with session.get(f"{url}/v1/workers") as response:
+                found = (await response.json())["workers"]
+            if sum(worker["state"] == "idle" for worker in found) >= count:
+                return
+            await asyncio.sleep(0.05)
+
+
+def cores() -> int:
+    """Cores this machine lets us use."""
+    return len(os.sched_getaffinity(0))
