@@ -118,21 +118,19 @@ async def list_jobs(
 ) -> Response:
     """One page of the caller's jobs; follow `next_cursor` until it is absent."""
     want = model.JobFilter(
-        statuses=_statuses(status),
+        statuses=statuses_of(status),
         metadata=_metadata_filter(request),
         batch_id=None if batch_id is None else model.BatchId(fields.uuid_or_missing(batch_id, what="batch")),
         template=None if template is None else _clean(template, "template"),
     )
-    page = await known.store.jobs.page(
-        caller.tenant, want, limit=limit, cursor=None if cursor is None else _cursor(cursor)
-    )
+    page = await known.store.jobs.page(caller.tenant, want, limit=limit, cursor=cursor_of(cursor))
     body_ = schemas.JobList(jobs=[presenter.job_item(job) for job in page.jobs])
     if page.next_cursor is not None:
         body_.next_cursor = page.next_cursor
     return present.answer(body_)
 
 
-def _statuses(text: str | None) -> frozenset[JobStatus]:
+def statuses_of(text: str | None) -> frozenset[JobStatus]:
     """The statuses that a comma list names; InvalidRequest for a word that is none."""
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     known = [status.value for status in JobStatus]
@@ -175,8 +173,9 @@ def _clean(text: str, name: str) -> str:
     return text
 
 
-def _cursor(text: str) -> str:
-    if not text or "\0" in text:
+def cursor_of(text: str | None) -> str | None:
+    """The cursor of a query; InvalidCursor for what cannot be one of ours."""
+    if text is not None and (not text or "\0" in text):
         raise errors.InvalidCursor("this is no cursor of ours; begin again without one")
     return text
 

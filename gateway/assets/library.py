@@ -152,21 +152,22 @@ class Assets:
         seconds = self._retention if expires_in is None else expires_in
         return None if seconds is None else now + seconds
 
-    async def keep_input(
-        self, tenant: model.TenantId, data: bytes, *, folder: str, media_type: str, suffix: str
-    ) -> model.Asset:
-        """Bytes that came inside an order, or ship with a template, as an asset.
-
-        Its path is made of its hash, so that the same bytes are one record and no client's file name means it.
-        """
+    async def keep_input(self, tenant: model.TenantId, data: bytes, *, content_type: str, suffix: str) -> model.Asset:
+        """Bytes that came inside an order, or ship with a template, as an asset."""
         with self._guard.putting() as deleted:
             stored = await self._blobs.put_bytes(data)
             if stored.hash in deleted:
                 stored = await self._blobs.put_bytes(data)
         received = Received(hash=stored.hash, size_bytes=stored.size_bytes, head=data[:HEAD_BYTES])
-        path = f"{folder}/{stored.hash.removeprefix('blake3:')[:32]}{suffix}"
-        minted = await self.mint(tenant, received, file_path=path, content_type=media_type, tags=("inline",))
-        return minted.asset
+        return (await self.mint_input(tenant, received, content_type=content_type, suffix=suffix)).asset
+
+    async def mint_input(self, tenant: model.TenantId, received: Received, *, content_type: str, suffix: str) -> Minted:
+        """A record over bytes that belong to an order.
+
+        Its path is made of its hash, so that the same bytes are one record and no client's file name means it.
+        """
+        path = f"inline/{received.hash.removeprefix('blake3:')[:32]}{suffix}"
+        return await self.mint(tenant, received, file_path=path, content_type=content_type, tags=("inline",))
 
     async def keep_output(
         self,

@@ -1,0 +1,88 @@
+"""Can any worker that we know run this graph? While none is known, every sound graph may wait."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.domain import errors
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import object_info, structure
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the known workers together know about node classes; fulfils `graph.NodeFacts`."""
+
+    catalogs: Sequence[object_info.NodeCatalog]
+
+    def is_output(self, class_type: str) -> bool | None:
+        """Whether ComfyUI runs this class for its own sake, as the first worker that has it says."""
+        for catalog in self.catalogs:
+            if (known := catalog.is_output(class_type)) is not None:
+                return known
+        return None
+
+    def upload_kind(self, class_type: str, field: str) -> str | None:
+        """What kind of uploaded file this input names, as the first worker that knows says."""
+        for catalog in self.catalogs:
+            if (known := catalog.upload_kind(class_type, field)) is not None:
+                return known
+        return None
+
+
+def refusals(
+    graph: graphs.Graph, needs: graphs.Requirements, catalogs: Sequence[object_info.NodeCatalog]
+) -> tuple[errors.Fault, ...]:
+    """Why no known worker would run this graph, in the words of the one that comes nearest; () when one would."""
+    nearest: tuple[errors.Fault, ...] = ()
+    for catalog in catalogs:
+        faults = _refusals_of(catalog, graph, needs)
+        if not faults:
+            return ()
+        if not nearest or len(faults) < len(nearest):
+            nearest = faults
+    return nearest
+
+
+def _refusals_of(
+    catalog: object_info.NodeCatalog, graph: graphs.Graph, needs: graphs.Requirements
+) -> tuple[errors.Fault, ...]:
+    refused = catalog.check(graph)
+    if catalog.can_run(needs):
+        return refused
+    told = {(fault.class_type, fault.field) for fault in refused}
+    classes = {fault.class_type for fault in refused if fault.reason == "missing_node_type"}
+    lacking = (
+        place
+        for fault in catalog.lacks(needs)
+        if fault.class_type not in classes and (fault.class_type, fault.field) not in told
+        for place in _placed(graph, fault, needs)
+    )
+    return (*refused, *lacking)
+
+
+def _placed(graph: graphs.Graph, fault: errors.Fault, needs: graphs.Requirements) -> Iterator[errors.Fault]:
+    """The fault once for each node that it concerns."""
+    files = {file for class_type, field, file in needs.models if (class_type, field) == (fault.class_type, fault.field)}
+    for node_id, node in graph.items():
+        if node["class_type"] != fault.class_type:
+            continue
+        value = node["inputs"].get(fault.field) if fault.field else None
+        if fault.field is None or (isinstance(value, str) and value in files):
+            yield dataclasses.replace(fault, node=node_id)
+
+
+def file_name_faults(fields: Sequence[graphs.UploadField]) -> Iterator[errors.Fault]:
+    """What is wrong with literal names of input files, of node classes that only a worker knows too."""
+    for item in fields:
+        complaint = structure.path_complaint(item.value)
+        if complaint is not None:
+            yield errors.Fault(
+                reason="invalid_file_name",
+                message=f"The file name {complaint}; inputs come from the input folder.",
+                node=item.node,
+                class_type=item.class_type,
+                field=item.field,
+            )

@@ -1,0 +1,313 @@
+"""Orders become queued jobs: read, checked, resolved, and written with their events in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from gateway import assets, ports
+from gateway.domain import errors, model
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import object_info
+from gateway.domain.templates import library as libraries
+from gateway.domain.templates import model as templates
+from gateway.submission import checks, planning, references, rules, secrets
+
+API_KEY: Final = "api_key_comfy_org"
+_MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
+_BREATH: Final = 20  #: members of a batch that are planned before others get a turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """What submission works with; the composition root puts it together."""
+
+    jobs: ports.Jobs
+    assets: assets.Assets
+    bus: ports.Bus
+    secrets: secrets.Secrets
+    library: Callable[[], libraries.Library]  #: the templates as they are now
+    catalogs: Callable[[], Sequence[object_info.NodeCatalog]]  #: of the workers that told theirs; distinct
+    probe: planning.Probe
+    clock: ports.Clock
+    new_id: ports.NewId
+    draw_seed: Callable[[], int]
+    able: Callable[[graphs.Requirements], Sequence[model.WorkerId]] | None = None  #: workers that have all of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What every kind of order may say beside what shall be made."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    priority: int = 0
+    idempotency_key: str | None = None
+    extra_data: Mapping[str, Any] | None = None  #: kept in memory only
+
+    @property
+    def api_key(self) -> str | None:
+        """The client's key for partner nodes."""
+        return (self.extra_data or {}).get(API_KEY) or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """A batch that was queued."""
+
+    batch: model.NewBatch
+    template: str
+    jobs: tuple[model.Job, ...]
+
+
+class Submission:
+    """Takes orders of all kinds."""
+
+    def __init__(self, ties: Ties, limits: rules.Rules | None = None) -> None:
+        self._ties = ties
+        self._rules = limits or rules.Rules()
+        self._planner = planning.Planner(
+            ties.assets, probe=ties.probe, draw_seed=ties.draw_seed, image_bytes=self._rules.image_bytes
+        )
+
+    async def submit_workflow(
+        self,
+        tenant: model.TenantId,
+        workflow: object,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+    ) -> model.Job:
+        """Queue an API-format graph.
+
+        InvalidWorkflow, UiWorkflow, MissingAsset, IdempotencyKeyReuse, QueueFull; each tells all that is wrong.
+        """
+        wishes = Wishes(
+            metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
+        )
+        catalogs = self._ties.catalogs()
+        facts = checks.Facts(catalogs)
+        resolved = await references.resolve(self._ties.assets, tenant, graphs.parse_graph(workflow), facts)
+        needs = graphs.requirements(resolved.graph, facts)
+        faults = checks.refusals(resolved.graph, needs, catalogs)
+        if faults:
+            raise errors.InvalidWorkflow(_no_worker(faults), faults=faults)
+        job = self._new_job(tenant, resolved.graph, needs, resolved.assets, wishes)
+        return (await self._queue([job], wishes))[0]
+
+    async def submit_template(
+        self,
+        tenant: model.TenantId,
+        name: str,
+        inputs: object,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+    ) -> model.Job:
+        """Queue a template with these inputs.
+
+        NotFound and TemplateError for the name, InvalidInputs, MissingAsset or InvalidWorkflow for the inputs.
+        """
+        wishes = Wishes(
+            metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
+        )
+        plan = await self._planner.plan(tenant, self._ties.library().get(name), inputs)
+        job, faults = self._planned_job(tenant, plan, wishes)
+        if faults:
+            raise _refused_by_all(faults)
+        return (await self._queue([job], wishes))[0]
+
+    async def submit_batch(
+        self,
+        tenant: model.TenantId,
+        name: str,
+        inputs: Sequence[object] | Mapping[str, Any],
+        *,
+        n: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+    ) -> Ordered:
+        """Queue a template many times: once for each of a list of inputs, or `n` times for one, with the seeds seed,
+        seed + 1, …
+
+        All jobs or none; the faults of all members at once, each with its index.
+        """
+        wishes = Wishes(
+            metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
+        )
+        template = self._ties.library().get(name)
+        if isinstance(inputs, Mapping):
+            plans = await self._plan_copies(tenant, template, inputs, n or 1)
+        else:
+            plans = await self._plan_each(tenant, template, inputs)
+        jobs = await self._planned_jobs(tenant, plans, wishes)
+        batch = model.NewBatch(
+            id=model.BatchId(self._ties.new_id()), created_at=jobs[0].created_at, metadata=wishes.metadata
+        )
+        return Ordered(batch=batch, template=template.name, jobs=await self._queue(jobs, wishes, batch))
+
+    def lacking(self, template: templates.Template) -> tuple[errors.Fault, ...] | None:
+        """What the known worker that comes nearest to running the template lacks; None while no worker is known."""
+        catalogs = self._ties.catalogs()
+        lacks = [catalog.lacks(template.requirements) for catalog in catalogs]
+        return min(lacks, key=len) if lacks else None
+
+    def able(self, template: templates.Template) -> Sequence[model.WorkerId] | None:
+        """The workers that have all that the template needs; None while no worker is known."""
+        if self._ties.able is None or not self._ties.catalogs():
+            return None
+        return self._ties.able(template.requirements)
+
+    # Batches.
+
+    async def _plan_copies(
+        self, tenant: model.TenantId, template: templates.Template, inputs: Mapping[str, Any], n: int
+    ) -> list[planning.Plan]:
+        self._refuse_size(n)
+        first = await self._planner.plan(tenant, template, dict(inputs))
+        seed = first.inputs[first.seed_parameter] if first.seed_parameter is not None else 0
+        plans = [first]
+        for index in range(1, n):
+            if index % _BREATH == 0:
+                await asyncio.sleep(0)
+            try:
+                plans.append(self._planner.repeat(first, seed=seed + index))
+            except errors.InvalidInputs as error:
+                raise planning.refusal(template.name, _indexed(error.faults, index)) from None
+        return plans
+
+    async def _plan_each(
+        self, tenant: model.TenantId, template: templates.Template, members: Sequence[object]
+    ) -> list[planning.Plan]:
+        self._refuse_size(len(members))
+        plans: list[planning.Plan] = []
+        faults: list[errors.Fault] = []
+        missing: list[str] = []
+        for index, inputs in enumerate(members):
+            if index % _BREATH == 0:
+                await asyncio.sleep(0)
+            try:
+                plans.append(await self._planner.plan(tenant, template, inputs))
+            except errors.InvalidRequest as error:
+                faults += _indexed(error.faults or (_whole(error),), index)
+                missing += (error.details or {}).get("missing_ids", [])
+            if len(faults) >= _MAX_FAULTS:
+                break
+        if faults:
+            raise planning.refusal(template.name, faults[:_MAX_FAULTS], missing_ids=missing)
+        return plans
+
+    def _refuse_size(self, n: int) -> None:
+        if not 1 <= n <= self._rules.batch_jobs:
+            raise errors.InvalidRequest(f"A batch has 1 to {self._rules.batch_jobs} jobs; this one has {n}.")
+
+    async def _planned_jobs(
+        self, tenant: model.TenantId, plans: Sequence[planning.Plan], wishes: Wishes
+    ) -> list[model.NewJob]:
+        jobs: list[model.NewJob] = []
+        faults: list[errors.Fault] = []
+        for index, plan in enumerate(plans):
+            if index % _BREATH == 0:
+                await asyncio.sleep(0)
+            job, found = self._planned_job(tenant, plan, wishes)
+            faults += _indexed(found, index)
+            jobs.append(dataclasses.replace(job, batch_index=index))
+            if len(faults) >= _MAX_FAULTS:
+                break
+        if faults:
+            raise _refused_by_all(faults[:_MAX_FAULTS])
+        return jobs
+
+    # Jobs.
+
+    def _planned_job(
+        self, tenant: model.TenantId, plan: planning.Plan, wishes: Wishes
+    ) -> tuple[model.NewJob, list[errors.Fault]]:
+        """The job of a plan, and why no known worker would run it."""
+        catalogs = self._ties.catalogs()
+        needs = graphs.requirements(plan.graph, checks.Facts(catalogs))
+        faults = [_with_parameter(plan.template, fault) for fault in checks.refusals(plan.graph, needs, catalogs)]
+        job = self._new_job(tenant, plan.graph, needs, plan.assets, wishes)
+        job = dataclasses.replace(
+            job, template=plan.template.name, template_version=plan.template.version, inputs=plan.inputs
+        )
+        return job, faults
+
+    def _new_job(
+        self,
+        tenant: model.TenantId,
+        graph: graphs.Graph,
+        needs: graphs.Requirements,
+        used: tuple[model.AssetId, ...],
+        wishes: Wishes,
+    ) -> model.NewJob:
+        now = self._ties.clock()
+        return model.NewJob(
+            id=model.JobId(self._ties.new_id()),
+            tenant=tenant,
+            created_at=now,
+            expires_at=now + self._rules.retention,
+            graph=orjson.dumps(graph),
+            requirements=needs,
+            assets=used,
+            priority=wishes.priority,
+            metadata=wishes.metadata,
+            max_tries=self._rules.max_tries,
+            needs_secret=wishes.api_key is not None,
+        )
+
+    async def _queue(
+        self, jobs: Sequence[model.NewJob], wishes: Wishes, batch: model.NewBatch | None = None
+    ) -> tuple[model.Job, ...]:
+        """Write the jobs, then wake dispatch. Keys are remembered before: a job may be claimed at once."""
+        if wishes.api_key is not None:
+            for job in jobs:
+                self._ties.secrets.keep(job.id, wishes.api_key, until=job.expires_at)
+        try:
+            queued = await self._ties.jobs.submit(
+                jobs, batch=batch, idempotency_key=wishes.idempotency_key, queue_limit=self._rules.queue_limit
+            )
+        except errors.GatewayError:
+            for job in jobs:
+                self._ties.secrets.forget(job.id)
+            raise
+        self._ties.bus.signal(model.WorkQueued())
+        return queued
+
+
+def _no_worker(faults: Sequence[errors.Fault]) -> str:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    node = f"Node {faults[0].node}: " if faults[0].node is not None else ""
+    return f"No known worker can run this. {node}{faults[0].message}{more}"
+
+
+def _refused_by_all(faults: Sequence[errors.Fault]) -> errors.InvalidRequest:
+    """InvalidInputs when other values would help, else InvalidWorkflow."""
+    kind = errors.InvalidInputs if all(fault.parameter for fault in faults) else errors.InvalidWorkflow
+    return kind(_no_worker(faults), faults=faults)
+
+
+def _with_parameter(template: templates.Template, fault: errors.Fault) -> errors.Fault:
+    """The fault with the parameter that sets the place."""
+    for parameter in template.parameters:
+        if any((target.node, target.input) == (fault.node, fault.field) for target in parameter.targets):
+            return dataclasses.replace(fault, parameter=parameter.name)
+    return fault
+
+
+def _indexed(faults: Sequence[errors.Fault], index: int) -> list[errors.Fault]:
+    return [dataclasses.replace(fault, index=index) for fault in faults]
+
+
+def _whole(error: errors.InvalidRequest) -> errors.Fault:
+    return errors.Fault(reason=error.code, message=error.message)

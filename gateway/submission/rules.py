@@ -1,0 +1,16 @@
+"""The bounds of what may be ordered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Bounds and defaults of new jobs."""
+
+    retention: float = 7 * 86400.0  #: seconds that a job and its outputs are kept
+    queue_limit: int | None = 100_000  #: queued jobs of all tenants together
+    batch_jobs: int = 10_000  #: jobs in one batch
+    max_tries: int = 3  #: attempts that a job may spend
+    image_bytes: int = 64 * 2**20  #: of a picture that a template takes, however it comes
