@@ -10,9 +10,9 @@ from gateway import simulator
 from gateway.simulator.options import CACHES, CARDS, NODE_PACKS, VERSIONS
 
 
-def parse(arguments: list[str]) -> simulator.Options:
+def parse(arguments: list[str], *, prog: str = "python -m gateway.simulator") -> simulator.Options:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description="One simulated ComfyUI as a process.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8188, help="0 takes a free one")
     parser.add_argument("--dir", type=Path, help="base directory with output, input and temp (default: temporary)")

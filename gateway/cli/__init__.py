@@ -1,0 +1,60 @@
+"""`comfy-gateway`: the command line.
+
+One module a group of commands. What a command needs is imported when it runs, so that `--help` answers at once.
+Exit statuses: 0 done; 1 something failed (a job, a check, the server); 2 the command, settings or files are wrong;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import gateway
+from gateway.cli import doctor, simulate, up
+from gateway.domain import errors
+
+FAILED = 1
+WRONG = 2
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"comfy-gateway {gateway.__version__}")
+        raise typer.Exit
+
+
+def _program(
+    _version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """One endpoint in front of all your ComfyUI GPUs."""
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(name="comfy-gateway", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app.callback()(_program)
+    app.command("up")(up.up)
+    app.command("simulate", context_settings=simulate.SETTINGS)(simulate.simulate)
+    app.command("doctor")(doctor.doctor)
+    return app
+
+
+def main() -> None:
+    """The installed program."""
+    app = build()
+    try:
+        app()
+    except errors.GatewayError as error:
+        _tell(error)
+        sys.exit(WRONG if isinstance(error, errors.ConfigError | errors.InvalidRequest) else FAILED)
+
+
+def _tell(error: errors.GatewayError) -> None:
+    typer.echo(f"comfy-gateway: {error.message}", err=True)
+    for fault in error.faults if isinstance(error, errors.InvalidRequest | errors.TemplateError) else ():
+        place = ", ".join(
+            f"{name} {value}" for name, value in fault.as_dict().items() if name not in {"reason", "message"}
+        )
+        typer.echo(f"  - {fault.message}" + (f" ({place})" if place else ""), err=True)

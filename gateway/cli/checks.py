@@ -1,0 +1,218 @@
+"""What `doctor` looks at. A check never raises for what it finds; it says what is there and the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gateway.adapters import datadir, gpus, template_folders, templates
+from gateway.domain import errors
+from gateway.settings import Settings
+from gateway.supervisor import comfyui, listening
+
+State = Literal["ok", "note", "wrong"]
+_LOW_DISK = 5 * 2**30
+_FULL_DISK = 2**28
+_TORCH = (
+    "import torch; cuda = torch.cuda.is_available(); "
+    "print(torch.__version__, ('with ' + torch.cuda.get_device_name(0)) if cuda else 'without a GPU')"
+)
+_TORCH_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `note`: nothing wrong, but worth knowing."""
+
+    name: str
+    state: State
+    found: str
+    way_out: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as JSON."""
+        return asdict(self)
+
+
+def _ok(name: str, found: str) -> Finding:
+    return Finding(name=name, state="ok", found=found)
+
+
+def _note(name: str, found: str, way_out: str | None = None) -> Finding:
+    return Finding(name=name, state="note", found=found, way_out=way_out)
+
+
+def _wrong(name: str, found: str, way_out: str | None = None) -> Finding:
+    return Finding(name=name, state="wrong", found=found, way_out=way_out)
+
+
+async def everything(settings: Settings) -> list[Finding]:
+    """All checks, in the order in which a person would look."""
+    findings = [_python()]
+    try:
+        data = datadir.at(settings.data_dir)
+    except errors.ConfigError as error:
+        return [*findings, _wrong("data directory", error.message, "choose another with --data-dir")]
+    owner = datadir.holder(data)
+    findings += [_data(data, owner), _disk(data), _listening(settings, owner)]
+    findings += [finding async for finding in _storage(settings, data)]
+    findings += [*_templates(settings), *_gpus(settings)]
+    findings += [finding async for finding in _comfyui(settings)]
+    findings += await _workers(settings)
+    return [*findings, _nginx()]
+
+
+def _python() -> Finding:
+    return _ok("Python", f"{platform.python_version()}, {sys.executable}")
+
+
+def _data(data: datadir.DataDir, owner: int | None) -> Finding:
+    if not os.access(data.path, os.W_OK | os.X_OK):
+        return _wrong("data directory", f"{data.path} cannot be written", "mend its owner, or choose --data-dir")
+    if owner is not None:
+        return _note("data directory", f"{data.path}, in use by a running gateway (process {owner})")
+    return _ok("data directory", f"{data.path}, free")
+
+
+def _disk(data: datadir.DataDir) -> Finding:
+    free = shutil.disk_usage(data.path).free
+    told = f"{free / 2**30:.1f} GB free for pictures and jobs"
+    if free < _FULL_DISK:
+        return _wrong("disk", told, "make room, or choose --data-dir on another disk")
+    return _note("disk", told, "that may not last long") if free < _LOW_DISK else _ok("disk", told)
+
+
+def _listening(settings: Settings, owner: int | None) -> Finding:
+    try:
+        sockets = listening.open_sockets(settings.host, settings.port)
+    except errors.ConfigError as error:
+        if owner is not None:
+            return _ok("address", f"{settings.host}, port {settings.port}: taken, as it seems by the running gateway")
+        return _wrong("address", error.message)
+    told = listening.url(settings.host, sockets)
+    listening.close(sockets)
+    keys = len(settings.all_api_keys)
+    return _ok("address", f"{told}, free; {f'{keys} API keys' if keys else 'no API key, so this machine only'}")
+
+
+async def _storage(settings: Settings, data: datadir.DataDir) -> AsyncIterator[Finding]:
+    from gateway.adapters import blobs, store
+
+    kind = "PostgreSQL" if settings.database else "SQLite"
+    try:
+        opened = await store.open_store(settings.database or data.database, clock=time.time)
+        try:
+            await opened.check()
+        finally:
+            await opened.close()
+        yield _ok("database", f"{kind} answers, schema up to date")
+    except errors.GatewayError as error:
+        yield _wrong("database", error.message, "see --database" if settings.database else None)
+    try:
+        await blobs.open_blobs(settings.blobs or data.blobs).check()
+        yield _ok("blobs", f"{settings.blobs or data.blobs} can be written")
+    except errors.GatewayError as error:
+        yield _wrong("blobs", error.message, "see --blobs")
+
+
+def _templates(settings: Settings) -> Iterator[Finding]:
+    try:
+        found = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))()
+    except errors.GatewayError as error:
+        yield _wrong("templates", error.message, "see --workflows")
+        return
+    yield _ok("templates", f"{len(found.templates)} can be used")
+    for broken in found.broken:
+        yield _wrong(f"template {broken.name}", f"{broken.source}: {broken.reason}", "comfy-gateway templates check")
+
+
+def _gpus(settings: Settings) -> Iterator[Finding]:
+    found = gpus.find()
+    needed = settings.comfyui is not None and settings.gpus != "none"
+    if not found.gpus:
+        told = f"none found ({found.missing})" if found.missing else "none found"
+        way_out = "install the NVIDIA driver, name the GPUs with --gpus 0,1, or use --gpus none"
+        named = not isinstance(settings.gpus, str)
+        yield _wrong("GPUs", told, way_out) if needed and not named else _note("GPUs", told)
+        return
+    names = "; ".join(f"{gpu.label}: {gpu.name}, {gpu.memory_bytes / 2**30:.0f} GB, {gpu.uuid}" for gpu in found.gpus)
+    yield _ok("GPUs", f"{names} (driver {found.driver})")
+    if needed:
+        try:
+            gpus.choose(settings.gpus, found)
+        except errors.ConfigError as error:
+            yield _wrong("GPUs", error.message)
+
+
+async def _comfyui(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.comfyui is None:
+        return
+    try:
+        found = await comfyui.inspect(settings.comfyui, settings.comfyui_python, settings.comfyui_args)
+    except errors.ConfigError as error:
+        yield _wrong("ComfyUI", error.message)
+        return
+    yield _ok("ComfyUI", f"{found.version or 'of an unknown version'} in {found.folder}, run by {found.python}")
+    if "--user-directory" not in found.flags:
+        yield _note("ComfyUI", "it cannot give each worker a user directory of its own", "use a newer version")
+    yield await _torch(found)
+
+
+async def _torch(found: comfyui.Installation) -> Finding:
+    process = await asyncio.create_subprocess_exec(
+        *(found.python, "-c", _TORCH),
+        cwd=found.folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(_TORCH_SECONDS):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return _wrong("PyTorch", f"importing it took more than {_TORCH_SECONDS} s", "look at that Python environment")
+    last = (output.decode("utf-8", "replace").strip().splitlines() or ["no answer"])[-1]
+    if process.returncode != 0:
+        return _wrong("PyTorch", last, f"{found.python} -m pip install -r {found.folder / 'requirements.txt'}")
+    return _ok("PyTorch", last)
+
+
+async def _workers(settings: Settings) -> list[Finding]:
+    urls = settings.workers
+    found = list(await asyncio.gather(*(_worker(url, wanted=True) for url in urls)))
+    if not urls and settings.comfyui is None and not settings.simulate and settings.look_for:
+        found.append(await _worker(settings.look_for, wanted=False))
+    return found
+
+
+async def _worker(url: str, *, wanted: bool) -> Finding:
+    from gateway.adapters import comfyui as client
+
+    worker = client.ComfyClient(url, timeouts=client.Timeouts(answer=5.0))
+    try:
+        facts = await worker.facts()
+    except errors.WorkerError as error:
+        if wanted:
+            return _wrong("worker", f"{url}: {error.message}", "is it started, with --listen, and not firewalled?")
+        return _note("worker", f"no ComfyUI on {url}", "add workers with --comfyui DIR, --worker URL or --simulate 2")
+    finally:
+        await worker.close()
+    kind = "a simulator of ComfyUI" if facts.simulated else "ComfyUI"
+    return _ok("worker", f"{url}: {kind} {facts.comfyui_version or ''} on {facts.device or 'an unknown device'}")
+
+
+def _nginx() -> Finding:
+    found = shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
+    return (
+        _ok("nginx", f"{Path(found)} (optional)") if found else _note("nginx", "not installed (optional front proxy)")
+    )

@@ -1,0 +1,87 @@
+"""`comfy-gateway doctor`: what the gateway finds here, what is wrong, and the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli import options
+
+if TYPE_CHECKING:
+    from gateway.cli.checks import Finding
+
+_SIGNS = {"ok": ("✓", "green"), "note": ("–", "yellow"), "wrong": ("✗", "red")}
+
+
+def doctor(
+    *,
+    comfyui: Annotated[Path | None, typer.Option(help="ComfyUI's folder, as for `up`.")] = None,
+    comfyui_python: Annotated[Path | None, typer.Option(help="The Python that runs ComfyUI.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="all, none, or 0,1,… or UUIDs.")] = None,
+    worker: Annotated[list[str] | None, typer.Option(help="URL of a ComfyUI, as for `up`.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data_dir: options.DataDir = None,
+    database: Annotated[str | None, typer.Option(help="postgresql://…")] = None,
+    config: options.Config = None,
+    json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Look at everything the gateway needs; exit status 1 when something is wrong.
+
+    It reads the same settings as `up` and takes the same flags.
+    """
+    flags = options.given(
+        {
+            "comfyui": comfyui,
+            "comfyui_python": comfyui_python,
+            "gpus": gpus,
+            "workers": worker,
+            "host": host,
+            "port": port,
+            "data_dir": data_dir,
+            "database": database,
+        }
+    )
+    from gateway import settings
+    from gateway.cli import checks
+
+    wanted = settings.load(flags, file=config, environment=os.environ)
+    found = asyncio.run(checks.everything(wanted))
+    shown = settings.redacted(wanted)
+    wrong = any(finding.state == "wrong" for finding in found)
+    if json:
+        _print_json(found, shown, wrong)
+    else:
+        _print_table(found, shown)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _print_json(found: list[Finding], settings: dict[str, object], wrong: bool) -> None:
+    import orjson
+
+    report = {"ok": not wrong, "checks": [finding.as_dict() for finding in found], "settings": settings}
+    typer.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+
+
+def _print_table(found: list[Finding], settings: dict[str, object]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    for finding in found:
+        sign, colour = _SIGNS[finding.state]
+        told = Text(finding.found)
+        if finding.way_out:
+            told.append(f"\n→ {finding.way_out}", style="bold" if finding.state == "wrong" else "dim")
+        table.add_row(Text(sign, style=colour), finding.name, told)
+    console = Console()
+    console.print(table)
+    console.print("Settings", style="bold")
+    for name, value in settings.items():
+        console.print(f"  {name} = {value}", markup=False, highlight=False)

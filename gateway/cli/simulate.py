@@ -1,0 +1,20 @@
+"""`comfy-gateway simulate`: one simulated ComfyUI."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+#: Everything after the command is the simulator's, `--help` included: one program reads it, so the two never differ.
+SETTINGS = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+def simulate(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", help="See simulate --help.")] = None,
+) -> None:
+    """Run one simulated ComfyUI: `comfy-gateway simulate --port 8188`."""
+    from gateway import simulator
+    from gateway.simulator import __main__ as program
+
+    raise typer.Exit(simulator.run(program.parse(arguments or [], prog="comfy-gateway simulate")))

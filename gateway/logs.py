@@ -1,0 +1,70 @@
+"""Log lines: for people on a terminal, JSON otherwise. What libraries log through `logging` looks the same."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+
+Format = Literal["console", "json"]
+
+_QUIET = ("alembic", "aiohttp.access", "httpx", "uvicorn.access", "websockets")
+
+
+def format_of(wanted: Literal["auto", "console", "json"], stream: TextIO | None = None) -> Format:
+    """The format that `auto` means: lines for people where people look."""
+    if wanted != "auto":
+        return wanted
+    return "console" if (stream or sys.stderr).isatty() else "json"
+
+
+def configure(form: Format, *, stream: TextIO | None = None) -> None:
+    """Send all log lines of this program to `stream` (stderr) in this form."""
+    target = stream or sys.stderr
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),
+        _plain,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(form, target)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _rendering(form: Format, target: TextIO) -> list[structlog.typing.Processor]:
+    if form == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=target.isatty(), pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _json(event: Mapping[str, Any], **_: object) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _plain(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop what does not apply, so that a line holds facts only; str enums read as their value."""
+    return {key: str(value) if isinstance(value, str) else value for key, value in event.items() if value is not None}

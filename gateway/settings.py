@@ -1,0 +1,378 @@
+"""What a person can set: flags, then `COMFY_GATEWAY_*`, then `gateway.toml`, then these defaults.
+
+Built once, in the command line or the composition root, and handed down as values: nothing below sees this object or
+the environment. The docs' table (docs/reference/settings.md) is printed from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import orjson
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from gateway.domain import errors
+
+FILE = Path("gateway.toml")
+PREFIX = "COMFY_GATEWAY_"
+
+_UNITS: Mapping[str, float] = types.MappingProxyType(
+    {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+)
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d|w)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("a time is a number of seconds, or a number with ms, s, m, h, d or w: 90, 15m, 7d")
+    return float(found["number"]) * _UNITS[found["unit"] or "s"]
+
+
+def _words(value: object) -> object:
+    """A list may be written as one string with commas, as environments and flags do."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_words)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ApiKey(_Part):
+    """Someone who may use the gateway. Jobs and assets belong to the tenant; keys of one tenant share them."""
+
+    name: str = Field(pattern=f"^{_NAME.pattern}$")
+    key: SecretStr = Field(min_length=16)
+    tenant: str = Field("default", pattern=f"^{_NAME.pattern}$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        who, colon, key = value.partition(":")
+        if not colon:
+            raise ValueError("an API key is written name:key, or name@tenant:key")
+        name, _, tenant = who.strip().partition("@")
+        return {"name": name, "key": key.strip(), "tenant": tenant or "default"}
+
+
+class Limits(_Part):
+    """Bounds that keep one client from taking everything."""
+
+    json_body: ByteSize = Field(ByteSize(32 << 20), description="The largest JSON body.")
+    upload: ByteSize = Field(ByteSize(2 << 30), description="The largest uploaded file.")
+    batch_jobs: int = Field(10_000, ge=1, description="Jobs in one batch.")
+    queue: int | None = Field(100_000, ge=1, description="Queued jobs, of all tenants together.")
+    streams: int = Field(256, ge=1, description="Open event streams of one tenant.")
+    wait: Seconds = Field(600.0, description="The longest `Prefer: wait`.")
+
+
+class Retention(_Part):
+    """How long things are kept."""
+
+    jobs: Seconds = Field(7 * 86400.0, description="A job and its outputs, from its submission.")
+    uploads: Seconds = Field(30 * 86400.0, description="An uploaded asset that no job needs.")
+    queued: Seconds = Field(7 * 86400.0, description="A queued job that no worker takes expires after this.")
+
+
+class Restart(_Part):
+    """When a local worker's process that ended is started again."""
+
+    first_delay: Seconds = Field(1.0, description="Before the first restart; doubled each time.")
+    most_delay: Seconds = Field(60.0, description="The longest delay.")
+    steady_after: Seconds = Field(60.0, description="A worker that lived this long starts with a clean record.")
+    give_up_after: int = Field(5, ge=1, description="Ends in a row, without such a life, that make a crash loop.")
+
+
+Gpus = Annotated[Literal["all", "none"] | tuple[str, ...], Field()]
+
+
+def _gpus(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (str(value),)
+    if isinstance(value, str):
+        return value if value in {"all", "none"} else _words(value)
+    if isinstance(value, list | tuple):
+        return tuple(str(item) for item in cast(list[object], value))
+    return value
+
+
+class Settings(_Part):
+    """Everything that can be set."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; `::` for IPv6 and IPv4. Public ones need an API key."
+    )
+    port: int = Field(8180, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="How clients reach the gateway, where the Host header does not tell.",
+    )
+    data_dir: Path = Field(Path("gateway-data"), description="Database, pictures, logs and the workers' folders.")
+    database: str | None = Field(None, description="`postgresql://…`; without, SQLite in the data directory.")
+    blobs: str | None = Field(
+        None, description="Folder of pictures and uploads; without, `blobs` in the data directory."
+    )
+    workflows: Paths | None = Field(
+        None, description="Folders of templates, later ones win; without, `./workflows` if it is there."
+    )
+    api_keys: tuple[ApiKey, ...] = Field((), description="Who may use the gateway: `name:key` or `name@tenant:key`.")
+    api_keys_file: Path | None = Field(None, description="File with one API key a line; `#` begins a comment.")
+    allow_origins: Words = Field((), description="Web origins whose pages may call the gateway.")
+
+    workers: Words = Field((), description="URLs of ComfyUIs that run elsewhere.")
+    comfyui: Path | None = Field(None, description="ComfyUI's folder: run local workers from it.")
+    comfyui_python: Path | None = Field(
+        None, description="The Python that ComfyUI needs; without, the environment in its folder."
+    )
+    comfyui_args: str = Field("", description="More arguments for ComfyUI, as in a shell.")
+    gpus: Annotated[Gpus, BeforeValidator(_gpus)] = Field(
+        "all", description="`all`, `none` (CPU), or indices and UUIDs."
+    )
+    workers_per_gpu: int = Field(1, ge=1, le=32, description="ComfyUI processes a GPU.")
+    simulate: int = Field(0, ge=0, le=64, description="How many built-in simulators to start instead of real workers.")
+    simulate_args: str = Field(
+        "--card demo", description="Arguments of the simulators: see `comfy-gateway simulate --help`."
+    )
+    look_for: str | None = Field(
+        "http://127.0.0.1:8188", description="Without any worker set, use a ComfyUI found here."
+    )
+
+    grace: Seconds = Field(30.0, description="How long running jobs may take to finish when the gateway stops.")
+    log: Literal["auto", "console", "json"] = Field("auto", description="Log lines for people or for programs.")
+
+    limits: Limits = Limits()  # pyright: ignore[reportCallIssue]
+    retention: Retention = Retention()  # pyright: ignore[reportCallIssue]
+    restart: Restart = Restart()  # pyright: ignore[reportCallIssue]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.simulate and (self.comfyui or self.workers):
+            raise ValueError(
+                "simulators and real workers never mix: use either --simulate, or --comfyui and --worker "
+                "(another gateway with its own --data-dir and --port can run simulators)"
+            )
+        return self
+
+    @property
+    def all_api_keys(self) -> tuple[ApiKey, ...]:
+        """The API keys, those of the file included; ConfigError."""
+        return (*self.api_keys, *_keys_of(self.api_keys_file)) if self.api_keys_file else self.api_keys
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine can connect."""
+        return not is_loopback(self.host)
+
+    @property
+    def template_folders(self) -> tuple[Path, ...]:
+        """Folders of templates beside the built-in one."""
+        if self.workflows is not None:
+            return self.workflows
+        return (Path("workflows"),) if Path("workflows").is_dir() else ()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def load(
+    flags: Mapping[str, Any] | None = None, *, file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of flags, environment and file together; ConfigError names everything that is wrong.
+
+    `file` must exist; without it, `gateway.toml` of the working directory is read if it is there.
+    """
+    given = _merge(_of_file(file), _of_environment(environment or {}), flags or {})
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        raise errors.ConfigError("; ".join(_sentences(error))) from None
+    _refuse_open_door(settings)
+    return settings
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    keys = settings.all_api_keys
+    if settings.is_public and not keys:
+        raise errors.ConfigError(
+            f"listening on {settings.host} would let anyone who reaches this machine use it: add an API key "
+            f"(--api-keys-file FILE, or {PREFIX}API_KEYS=name:key), or listen on 127.0.0.1"
+        )
+    names = [key.name for key in keys]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise errors.ConfigError(f"API key names must differ: {', '.join(twice)}")
+
+
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win, table by table."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            known = merged.get(key)
+            both = isinstance(known, dict) and isinstance(value, Mapping)
+            merged[key] = _merge(cast(dict[str, Any], known), cast(Mapping[str, Any], value)) if both else value
+    return merged
+
+
+def _of_file(file: Path | None) -> Mapping[str, Any]:
+    path = file or FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if file is None:
+            return {}
+        raise errors.ConfigError(f"there is no {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(f"{path} cannot be read: {error}") from None
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise errors.ConfigError(f"{path} is not TOML: {error}") from None
+    _refuse_unknown(found, Settings, path)
+    return found
+
+
+def _refuse_unknown(table: Mapping[str, Any], shape: type[BaseModel], path: Path, prefix: str = "") -> None:
+    unknown: list[str] = []
+    for key, value in table.items():
+        field = shape.model_fields.get(key)
+        if field is None:
+            near = get_close_matches(key, shape.model_fields, n=1)
+            unknown.append(f"{prefix}{key}" + (f" (did you mean {prefix}{near[0]}?)" if near else ""))
+        elif (inner := _table_of(field.annotation)) and isinstance(value, dict):
+            _refuse_unknown(cast(dict[str, Any], value), inner, path, f"{prefix}{key}.")
+    if unknown:
+        raise errors.ConfigError(f"{path} has settings that do not exist: {', '.join(unknown)}")
+
+
+def _table_of(annotation: object) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """`COMFY_GATEWAY_PORT=8180`, `COMFY_GATEWAY_LIMITS__UPLOAD=4GB`; other variables with the prefix are not ours."""
+    found: dict[str, Any] = {}
+    for table, name in names():
+        variable = PREFIX + (f"{table}__{name}" if table else name).upper()
+        value = environment.get(variable)
+        # Kubernetes sets COMFY_GATEWAY_PORT=tcp://10.0.0.1:8180 for a service of our name: that is not for us.
+        if value is None or (name == "port" and value.startswith("tcp://")):
+            continue
+        target = found.setdefault(table, {}) if table else found
+        target[name] = _words(value) if name == "api_keys" else value
+    return found
+
+
+def names() -> Iterator[tuple[str | None, str]]:
+    """Every setting as (table, name); the table is None for those at the top."""
+    for name, field in Settings.model_fields.items():
+        inner = _table_of(field.annotation)
+        if inner is None:
+            yield None, name
+        else:
+            yield from ((name, key) for key in inner.model_fields)
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_context=False):
+        place = ".".join(
+            str(part) for part in fault["loc"] if not str(part).startswith(("function-", "literal[", "tuple["))
+        )
+        text = fault["msg"].removeprefix("Value error, ")
+        secret = place.startswith("api_keys")
+        told = "" if secret or not isinstance(fault["input"], str | int | float) else f", not {fault['input']!r}"
+        yield f"{place}: {text}{told}" if place else text
+
+
+def _keys_of(file: Path) -> tuple[ApiKey, ...]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(f"the API keys in {file} cannot be read: {error}") from None
+    stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
+    return tuple(_key_of(file, number, line) for number, line in stripped if line and not line.startswith("#"))
+
+
+def _key_of(file: Path, number: int, line: str) -> ApiKey:
+    try:
+        return ApiKey.model_validate(line)
+    except ValidationError as error:
+        raise errors.ConfigError(f"{file}, line {number}: {'; '.join(_sentences(error))}") from None
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON, with secrets and passwords hidden: for people's eyes."""
+    shown = settings.model_dump(mode="json")
+    if settings.database:
+        shown["database"] = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", settings.database)
+    return shown
+
+
+def table() -> str:
+    """The reference of all settings as Markdown."""
+    lines = ["| setting | environment | default | |", "| --- | --- | --- | --- |"]
+    for section, name in names():
+        shape = cast(type[BaseModel], Settings.model_fields[section].annotation) if section else Settings
+        field = shape.model_fields[name]
+        place = f"{section}.{name}" if section else name
+        variable = PREFIX + place.replace(".", "__").upper()
+        default = _default(field.default)
+        lines.append(f"| `{place}` | `{variable}` | {default} | {field.description or ''} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if value is None or value == ():
+        return "–"
+    if isinstance(value, ByteSize):
+        return f"`{value.human_readable()}`"
+    return f"`{int(value)}`" if isinstance(value, float) and value.is_integer() else f"`{value}`"
+
+
+def to_json(settings: Settings) -> bytes:
+    """The settings with their secrets, for our own server process."""
+    shown = settings.model_dump(mode="json")
+    shown["api_keys"] = [
+        {"name": key.name, "key": key.key.get_secret_value(), "tenant": key.tenant} for key in settings.all_api_keys
+    ]
+    shown["api_keys_file"] = None
+    return orjson.dumps(shown)
+
+
+def from_json(data: bytes) -> Settings:
+    """What `to_json` wrote."""
+    return Settings.model_validate_json(data)

@@ -1,0 +1,64 @@
+"""The sockets that the gateway listens on. The supervisor keeps them, so that they outlive any one server."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+
+from gateway.domain import errors
+
+_BACKLOG = 2048
+
+
+def open_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Listening sockets for every address of `host`; ConfigError with the way out."""
+    try:
+        found = (
+            socket.getaddrinfo(
+                host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+            )
+            if host == "localhost"
+            else socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        )
+    except socket.gaierror as error:
+        raise errors.ConfigError(f"{host} is not an address of this machine: {error.strerror}") from None
+    opened: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((item[0], item[4]) for item in found):
+            at = opened[0].getsockname()[1] if opened else port  # port 0: the same one on each address
+            opened.append(_listen(family, str(address[0]), at))
+    except OSError as error:
+        close(opened)
+        raise errors.ConfigError(_way_out(host, port, error)) from None
+    return tuple(opened)
+
+
+def _listen(family: int, address: str, port: int) -> socket.socket:
+    return socket.create_server(
+        (address, port),
+        family=family,
+        backlog=_BACKLOG,
+        dualstack_ipv6=family == socket.AF_INET6 and address == "::" and socket.has_dualstack_ipv6(),
+    )
+
+
+def _way_out(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is taken by another program (another gateway?): choose one with --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} of {host} is not allowed to us: choose one of 1024 or more with --port"
+    return f"port {port} of {host} cannot be listened on: {error.strerror}"
+
+
+def close(sockets: Sequence[socket.socket]) -> None:
+    """Close them all."""
+    for opened in sockets:
+        opened.close()
+
+
+def url(host: str, sockets: Sequence[socket.socket]) -> str:
+    """The address to give to a person on this machine."""
+    port = sockets[0].getsockname()[1]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host.strip("[]"))  # noqa: S104
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
