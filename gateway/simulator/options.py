@@ -55,6 +55,7 @@ DEFAULT_MODELS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
             "lcm-lora-sdv1-5.safetensors",
             "lcm-lora-sdxl.safetensors",
             "pixel-art-xl.safetensors",
+            "sd_xl_offset_example-lora_1.0.safetensors",
             "sdxl_lightning_4step_lora.safetensors",
             "blindbox_v1_mix.safetensors",
         ),

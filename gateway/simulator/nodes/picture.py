@@ -74,7 +74,7 @@ def _clouds(chance: np.random.Generator, width: int, height: int, cells: int) ->
 def _sky(chance: np.random.Generator, colours: list[Array], width: int, height: int) -> Array:
     slope = np.linspace(0, 1, height, dtype=np.float32)[:, None] + 0.25 * _clouds(chance, width, height, 5)
     part = np.clip(slope, 0, 1)[..., None]
-    return colours[1] * (1 - part) + colours[0] * part
+    return (colours[1] * (1 - part) + colours[0] * part).astype(np.float32, copy=False)
 
 
 def _sun(image: Array, chance: np.random.Generator, colour: Array) -> Array:
@@ -85,7 +85,7 @@ def _sun(image: Array, chance: np.random.Generator, colour: Array) -> Array:
     down = np.arange(height, dtype=np.float32)[:, None] - np.float32(y)
     far = np.sqrt(across * across + down * down) / np.float32(max(radius, 1))
     glow = np.clip(np.exp(-((far / 3) ** 2)) * 0.6 + np.clip(1.5 - far, 0, 1), 0, 1)[..., None]
-    return image * (1 - glow) + colour * glow
+    return (image * (1 - glow) + colour * glow).astype(np.float32, copy=False)
 
 
 def _ridges(image: Array, chance: np.random.Generator, colours: list[Array]) -> Array:
@@ -101,7 +101,7 @@ def _ridges(image: Array, chance: np.random.Generator, colours: list[Array]) -> 
         level = 0.5 + 0.13 * layer + 0.05 * line * (1 - 0.12 * layer)
         part = np.clip((down - level[None, :] * height) + 0.5, 0, 1)[..., None]
         shade = colours[2] * (1 - layer / (layers - 1)) + colours[4] * (layer / (layers - 1))
-        image = image * (1 - part) + shade * part
+        image = (image * (1 - part) + shade * part).astype(np.float32, copy=False)
     return image
 
 

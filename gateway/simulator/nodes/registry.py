@@ -8,7 +8,18 @@ from typing import Any
 
 from gateway.simulator.catalog import FILE_INPUTS, Catalog
 from gateway.simulator.files import Files
-from gateway.simulator.nodes import base, images, images_io, models, sampling, testing
+from gateway.simulator.nodes import (
+    base,
+    compositing,
+    filters,
+    images,
+    images_io,
+    masks,
+    models,
+    sampling,
+    testing,
+    text,
+)
 from gateway.simulator.validation import CustomChecks
 
 
@@ -17,6 +28,10 @@ def implemented() -> dict[str, base.Node]:
     groups: tuple[Mapping[str, base.Node], ...] = (
         images.NODES,
         images_io.NODES,
+        compositing.NODES,
+        filters.NODES,
+        masks.NODES,
+        text.NODES,
         sampling.NODES,
         testing.SIMULATOR_NODES,
         testing.WIRETEST_NODES,

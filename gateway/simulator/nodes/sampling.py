@@ -96,10 +96,10 @@ def _plan(inputs: Mapping[str, Any], *, seed: int, steps: int, denoise: float) -
 
 async def _sample(ctx: Context, plan: _Plan) -> Latent:
     name = tokens.find_input(plan.model, ("ckpt_name", "unet_name"), str) or ""
+    begin = time.monotonic()
     result = await asyncio.to_thread(_result, plan, name)
     noise = np.random.default_rng(plan.seed).random((min(64, result.shape[1]), min(64, result.shape[2]), 3), np.float32)
     step_s = _step_seconds(ctx, plan, name)
-    begin = time.monotonic()
     for step in range(1, plan.steps + 1):
         if step_s > 0:
             await ctx.sleep(max(0.0, begin + step_s * step - time.monotonic()))
@@ -277,9 +277,8 @@ def _changed(samples: Latent, **changes: Any) -> Latent:
 async def image_upscale_with_model(ctx: Context, upscale_model: Any, image: Array) -> tuple[Array]:
     """Enlarge by the model's factor; done by Lanczos here, not by the model."""
     name = tokens.find_input(upscale_model, ("model_name",), str) or "4x"
-    factor = next(
-        (number for number in (8, 4, 3, 2) if f"{number}x" in name.lower() or f"x{number}" in name.lower()), 4
-    )
+    marks = [(number, (f"{number}x", f"x{number}")) for number in (8, 4, 3, 2)]
+    factor = next((number for number, parts in marks if any(part in name.lower() for part in parts)), 4)
     if ctx.card.decode_ms > 0:
         await ctx.sleep(ctx.card.decode_ms / 1000 * image.shape[1] * image.shape[2] / (256 * 256))
     width, height = image.shape[2] * factor, image.shape[1] * factor
