@@ -1,0 +1,378 @@
+"""The composition root: settings in, a running gateway out. `python -m gateway.app` is the server process.
+
+One TaskGroup owns the HTTP server and every loop. A loop that dies ends the program with a clear message instead of
+leaving a server that answers and does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uuid_utils
+import uvicorn
+
+import gateway
+from gateway import assets, dispatch, logs, ports, retention, submission
+from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
+from gateway.api import app as api
+from gateway.api import auth, parts
+from gateway.domain import errors, model, placement
+from gateway.settings import Settings, from_json
+
+_log = structlog.get_logger("gateway")
+_POLL_SECONDS = 1.0  #: between two looks at our local workers' processes
+_CLOSE_SECONDS = 5  #: for answers that are under way when the server stops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Asks a gateway to stop: once for a graceful end, once more to hasten it."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    hastened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self) -> None:
+        """Stop taking work, let running jobs finish; the second time, do not wait for them."""
+        if self.asked.is_set():
+            self.hastened.set()
+        self.asked.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A gateway that is up. For tests, mostly: programs use its URL."""
+
+    url: str
+    parts: parts.Parts
+    dispatch: dispatch.Dispatch
+
+
+def new_id() -> str:
+    """A fresh id; ids sort by time."""
+    return str(uuid_utils.uuid7())
+
+
+async def serve(
+    settings: Settings,
+    *,
+    data: datadir.DataDir,
+    sockets: Sequence[socket.socket],
+    stop: Stop,
+    on_ready: Callable[[Gateway], None],
+    supervisor: processes.Supervisor | None = None,
+) -> None:
+    """Run the gateway on these listening sockets until `stop` is asked. The data directory must be ours."""
+    async with AsyncExitStack() as stack:
+        built = await _build(settings, data, supervisor, stack)
+        server = _Server(built.parts)
+        address = _address(sockets)
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(_for_ever("HTTP server", server.serve(list(sockets)), stop))
+            loops = [group.create_task(_for_ever(name, loop, stop)) for name, loop in built.loops(settings, supervisor)]
+            await built.take_workers(settings)
+            await server.up.wait()
+            on_ready(Gateway(url=address, parts=built.parts, dispatch=built.dispatch))
+            await stop.asked.wait()
+            await _wind_down(built, stop, settings.grace)
+            server.should_exit = True
+            await serving
+            for loop in loops:
+                loop.cancel()
+
+
+async def _wind_down(built: _Built, stop: Stop, grace: float) -> None:
+    """Not ready → stop claiming → finish or hand back. Being hastened cuts the waiting short."""
+    _log.info("gateway_draining", grace=grace)
+    built.parts.stopping.set()
+    waiting = asyncio.create_task(built.dispatch.stop(grace=grace))
+    hastened = asyncio.create_task(stop.hastened.wait())
+    await asyncio.wait({waiting, hastened}, return_when=asyncio.FIRST_COMPLETED)
+    hastened.cancel()
+    if not waiting.done():
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        await built.dispatch.stop(grace=0)
+    else:
+        await waiting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    parts: parts.Parts
+    dispatch: dispatch.Dispatch
+    retention: retention.Retention
+    clock: ports.Clock
+
+    def loops(
+        self, settings: Settings, supervisor: processes.Supervisor | None
+    ) -> Generator[tuple[str, Coroutine[Any, Any, None]]]:
+        """Everything that runs beside the HTTP server."""
+        yield "dispatch", self.dispatch.run()
+        yield "retention", self.retention.run()
+        if supervisor is not None:
+            yield "local workers", _follow(supervisor, self.dispatch)
+
+    async def take_workers(self, settings: Settings) -> None:
+        """Remote workers: those of the settings, and those that were added while we ran."""
+        for url in settings.workers:
+            await self.dispatch.adopt_worker(remote_worker(url, now=self.clock()))
+        for worker in await self.parts.store.workers.all():
+            if worker.persistent:
+                await self.dispatch.adopt_worker(worker)
+
+
+def remote_worker(url: str, *, now: float) -> model.Worker:
+    """A worker of the settings, named after its host and port."""
+    name = url.partition("://")[2].rpartition("@")[2].rstrip("/")
+    return model.Worker(id=model.WorkerId(name), url=url, kind=model.WorkerKind.REMOTE, created_at=now)
+
+
+async def _build(
+    settings: Settings, data: datadir.DataDir, supervisor: processes.Supervisor | None, stack: AsyncExitStack
+) -> _Built:
+    clock: ports.Clock = time.time
+    folders = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))
+    known_store = await store.open_store(settings.database or data.database, clock=clock)
+    stack.push_async_callback(known_store.close)
+    known_blobs = blobs.open_blobs(settings.blobs or data.blobs)
+    news = bus.MemoryBus()
+    library = assets.Assets(
+        known_store.assets,
+        known_blobs,
+        clock=clock,
+        new_id=new_id,
+        signer=assets.Signer(data.secret()),
+        retention=settings.retention.uploads,
+    )
+    secrets = submission.Secrets(clock)
+    dispatcher = dispatch.Dispatch(
+        dispatch.Ties(
+            queue=known_store.queue,
+            workers=known_store.workers,
+            bus=news,
+            assets=library,
+            connect=comfyui.ComfyClient,
+            choose=placement.least_connections,
+            clock=clock,
+            new_id=new_id,
+            secret_of=secrets.of,
+            forget_secret=secrets.forget,
+            restart_worker=_restarting(supervisor),
+        ),
+        dispatch.Options(owner=data.identity()),
+    )
+    orders = submission.Submission(
+        submission.Ties(
+            jobs=known_store.jobs,
+            assets=library,
+            bus=news,
+            secrets=secrets,
+            library=folders,
+            catalogs=dispatcher.catalogs,
+            probe=images.probe_image,
+            clock=clock,
+            new_id=new_id,
+            draw_seed=_draw_seed,
+        ),
+        submission.Rules(
+            retention=settings.retention.jobs,
+            queue_limit=settings.limits.queue,
+            batch_jobs=settings.limits.batch_jobs,
+        ),
+    )
+    return _Built(
+        parts=parts.Parts(
+            store=known_store,
+            blobs=known_blobs,
+            bus=news,
+            assets=library,
+            submission=orders,
+            fleet=dispatcher,
+            library=folders,
+            access=_access(settings),
+            clock=clock,
+            version=gateway.__version__,
+            limits=_limits(settings),
+            public_url=settings.public_url,
+        ),
+        dispatch=dispatcher,
+        retention=retention.Retention(
+            queue=known_store.queue, assets=library, bus=news, clock=clock, queue_limit=settings.retention.queued
+        ),
+        clock=clock,
+    )
+
+
+def _draw_seed() -> int:
+    return random.getrandbits(53)
+
+
+def _access(settings: Settings) -> auth.Access:
+    keys = tuple(
+        auth.ApiKey.of(key.key.get_secret_value(), tenant=model.TenantId(key.tenant)) for key in settings.all_api_keys
+    )
+    return auth.Access(keys=keys, origins=settings.allow_origins, guard_hosts=not keys and not settings.is_public)
+
+
+def _limits(settings: Settings) -> parts.Limits:
+    limits = settings.limits
+    return parts.Limits(
+        json_body=limits.json_body,
+        upload=limits.upload,
+        batch_jobs=limits.batch_jobs,
+        streams=limits.streams,
+        wait=limits.wait,
+    )
+
+
+def _restarting(supervisor: processes.Supervisor | None) -> Callable[[model.WorkerId, str], Coroutine[Any, Any, None]]:
+    async def restart(worker: model.WorkerId, reason: str) -> None:
+        if supervisor is None:
+            return
+        try:
+            await supervisor.restart(worker, reason)
+        except errors.GatewayError as error:
+            _log.warning("worker_restart_failed", worker=worker, reason=error.message)
+
+    return restart
+
+
+async def _follow(supervisor: processes.Supervisor, dispatcher: dispatch.Dispatch) -> None:
+    """Keep dispatch informed of our local workers' processes."""
+    while True:
+        try:
+            await dispatcher.processes_changed(await supervisor.workers())
+        except errors.Unavailable as error:
+            _log.warning("local_workers_unknown", reason=error.message)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _for_ever(name: str, loop: Coroutine[Any, Any, None], stop: Stop) -> None:
+    """A loop whose end is the gateway's, unless we were asked to stop."""
+    try:
+        await loop
+    except Exception as error:
+        error.add_note(f"The {name} died of this, and the gateway with it.")
+        raise
+    if not stop.asked.is_set():
+        raise RuntimeError(f"The {name} ended by itself.")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with our signals instead of its own, and an event where it has a flag."""
+
+    def __init__(self, known: parts.Parts) -> None:
+        super().__init__(
+            uvicorn.Config(
+                api.build_app(known),
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_CLOSE_SECONDS,
+            )
+        )
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets=sockets)
+        self.up.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _address(sockets: Sequence[socket.socket]) -> str:
+    host, port = sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncGenerator[Gateway]:
+    """A gateway inside this event loop, without a supervisor, for tests: local workers are not started.
+
+    It listens on `settings.port` (0: a free one). Leaving hands running jobs back without waiting for them.
+    """
+    stop = Stop()
+    ready = asyncio.get_running_loop().create_future()
+    with datadir.locked(datadir.at(settings.data_dir)) as data:
+        sockets = [socket.create_server((settings.host, settings.port))]
+        task = asyncio.create_task(serve(settings, data=data, sockets=sockets, stop=stop, on_ready=ready.set_result))
+        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if ready.done():
+                yield ready.result()
+        finally:
+            stop.ask()
+            stop.ask()
+            await task
+
+
+def main() -> int:
+    """The server process: settings as JSON on stdin, listening sockets inherited."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.app", description="Started by `comfy-gateway up`.")
+    parser.add_argument("--socket", type=int, action="append", required=True)
+    parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--supervisor", type=Path, required=True)
+    parser.add_argument("--log", choices=("console", "json"), required=True)
+    given = parser.parse_args()
+    logs.configure(given.log)
+    settings = from_json(sys.stdin.buffer.read())
+    sockets = [socket.socket(fileno=number) for number in given.socket]
+    try:
+        asyncio.run(_serve_under_supervisor(settings, sockets, given.ready, given.supervisor))
+    except errors.GatewayError as error:
+        sys.stderr.write(f"comfy-gateway: {error.message}\n")
+        return 2 if isinstance(error, errors.ConfigError) else 1
+    except ExceptionGroup:
+        _log.exception("gateway_died")
+        return 1
+    return 0
+
+
+async def _serve_under_supervisor(
+    settings: Settings, sockets: Sequence[socket.socket], ready: int, supervisor: Path
+) -> None:
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask)
+    client = processes.Supervisor(supervisor)
+
+    def tell(_: Gateway) -> None:
+        os.write(ready, b"ready\n")
+        os.close(ready)
+
+    try:
+        await serve(
+            settings,
+            data=datadir.at(settings.data_dir),
+            sockets=sockets,
+            stop=stop,
+            on_ready=tell,
+            supervisor=client,
+        )
+    finally:
+        await client.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
