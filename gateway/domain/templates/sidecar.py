@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import pydantic
@@ -96,8 +97,8 @@ def read_sidecar(text: str, source: str) -> Sidecar:
     try:
         return Sidecar.model_validate(data)
     except pydantic.ValidationError as error:
-        faults = tuple(map(_fault, error.errors(include_url=False, include_context=False)))
-        raise refusal(source, faults) from None
+        faults = map(_fault, error.errors(include_url=False, include_context=False))
+        raise refusal(source, _by_place(faults)) from None
 
 
 def refusal(source: str, faults: tuple[errors.Fault, ...]) -> errors.TemplateError:
@@ -105,6 +106,16 @@ def refusal(source: str, faults: tuple[errors.Fault, ...]) -> errors.TemplateErr
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return errors.TemplateError(f"{source}: {first.field}: {first.message}{more}", faults=faults)
+
+
+def _by_place(faults: Iterable[errors.Fault]) -> tuple[errors.Fault, ...]:
+    """One fault a key: of a union, pydantic tells what each member says."""
+    places: dict[str | None, errors.Fault] = {}
+    for fault in faults:
+        known = places.get(fault.field)
+        message = fault.message if known is None else f"{known.message}; {fault.message}"
+        places[fault.field] = dataclasses.replace(fault, message=message)
+    return tuple(places.values())
 
 
 def _fault(error: Any) -> errors.Fault:

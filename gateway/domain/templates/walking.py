@@ -191,7 +191,7 @@ class _Walker:
     def is_sampler(self, node: str) -> bool:
         inputs = self.inputs(node)
         linked = {field for field, value in inputs.items() if graphs.is_link(value)}
-        if not linked & {*LATENT_LINKS, "guider", "sigmas"}:
+        if not linked & {*LATENT_LINKS, "positive", "guider", "sigmas"}:
             return False
         return bool({"seed", "noise_seed"} & inputs.keys()) or "noise" in linked
 
