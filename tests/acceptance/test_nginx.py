@@ -17,7 +17,19 @@ from pathlib import Path
 import orjson
 import pytest
 from aiohttp import web
-from nginx_front import NGINX, PATIENCE_S, Front, StandIn, front, hang_up, lay_out, nginx_command, plain, stand_in
+
+from tests.acceptance.nginx_front import (
+    NGINX,
+    PATIENCE_S,
+    Front,
+    StandIn,
+    front,
+    hang_up,
+    lay_out,
+    nginx_command,
+    plain,
+    stand_in,
+)
 
 pytestmark = [
     pytest.mark.nginx,
@@ -247,7 +259,7 @@ async def test_a_gateway_that_does_not_answer_is_a_504(tmp_path: Path) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    shorter = {"proxy_read_timeout 3600s": "proxy_read_timeout 50ms"}
+    shorter = {"proxy_read_timeout 900s": "proxy_read_timeout 50ms"}
     async with (
         stand_in(never) as one,
         stand_in(never) as other,
