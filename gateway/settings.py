@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
@@ -55,8 +56,26 @@ def _words(value: object) -> object:
     return value
 
 
+def _urls(value: object) -> object:
+    words = _words(value)
+    if not isinstance(words, list | tuple):
+        return words
+    return tuple(_url(word) for word in cast(list[object], words))
+
+
+def _url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    whole = value if "://" in value else f"http://{value}"
+    parts = urlsplit(whole)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("a worker is the http(s) address of a ComfyUI, as in http://10.0.0.7:8188")
+    return whole.rstrip("/")
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Urls = Annotated[tuple[str, ...], BeforeValidator(_urls)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_words)]
 
 
@@ -111,7 +130,7 @@ class Restart(_Part):
     give_up_after: int = Field(5, ge=1, description="Ends in a row, without such a life, that make a crash loop.")
 
 
-Gpus = Annotated[Literal["all", "none"] | tuple[str, ...], Field()]
+Gpus = Literal["all", "none"] | Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 def _gpus(value: object) -> object:
@@ -148,7 +167,7 @@ class Settings(_Part):
     api_keys_file: Path | None = Field(None, description="File with one API key a line; `#` begins a comment.")
     allow_origins: Words = Field((), description="Web origins whose pages may call the gateway.")
 
-    workers: Words = Field((), description="URLs of ComfyUIs that run elsewhere.")
+    workers: Urls = Field((), description="URLs of ComfyUIs that run elsewhere.")
     comfyui: Path | None = Field(None, description="ComfyUI's folder: run local workers from it.")
     comfyui_python: Path | None = Field(
         None, description="The Python that ComfyUI needs; without, the environment in its folder."
@@ -342,7 +361,22 @@ def redacted(settings: Settings) -> dict[str, Any]:
     return shown
 
 
-def table() -> str:
+_REFERENCE = """\
+# Settings
+
+A flag of `comfy-gateway up` wins over the environment, which wins over `gateway.toml` (of the folder that the gateway
+is started in, or `--config FILE`), which wins over the default. A dot in a name is a table of the file: `limits.upload`
+is `upload` under `[limits]`. Settings that do not exist are refused, with what may have been meant.
+`comfy-gateway doctor` prints those in effect, secrets hidden.
+
+Times are seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`; sizes are bytes, or a number with `KiB`, `MB`, …;
+lists are TOML arrays in the file, and words with commas between them in the environment. An API key is
+`name:key`, or `name@tenant:key`; jobs and assets belong to the tenant, `default` unless named.
+
+"""
+
+
+def reference() -> str:
     """The reference of all settings as Markdown."""
     lines = ["| setting | environment | default | |", "| --- | --- | --- | --- |"]
     for section, name in names():
@@ -352,15 +386,22 @@ def table() -> str:
         variable = PREFIX + place.replace(".", "__").upper()
         default = _default(field.default)
         lines.append(f"| `{place}` | `{variable}` | {default} | {field.description or ''} |")
-    return "\n".join(lines) + "\n"
+    return _REFERENCE + "\n".join(lines) + "\n"
 
 
 def _default(value: object) -> str:
-    if value is None or value == ():
+    if value is None or value in {(), ""}:
         return "–"
     if isinstance(value, ByteSize):
         return f"`{value.human_readable()}`"
-    return f"`{int(value)}`" if isinstance(value, float) and value.is_integer() else f"`{value}`"
+    return f"`{_duration(value)}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def to_json(settings: Settings) -> bytes:

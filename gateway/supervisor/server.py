@@ -63,7 +63,9 @@ class Server:
                     await asyncio.sleep(record.delay(POLICY, random.random()))  # noqa: S311
                 self.restarts += 1
         finally:
-            self.kill()
+            if self._child is not None:
+                self.kill()
+                await self._child.ended()
 
     async def _live(self) -> int:
         """One server from start to end; returns its exit status."""
@@ -77,11 +79,10 @@ class Server:
         finally:
             os.close(writer)
         waiting = asyncio.create_task(self._until_ready(reader, running.pid))
-        try:
-            return await running.ended()
-        finally:
-            await waiting
-            self._child = None
+        status = await running.ended()
+        await waiting
+        self._child = None
+        return status
 
     def _command(self, ready: int) -> child.Command:
         listening = [part for opened in self.sockets for part in ("--socket", str(opened.fileno()))]

@@ -63,6 +63,7 @@ class LocalWorker:
             self.state = State.STOPPED
             if self._child is not None:
                 self._child.signal_group(signal.SIGKILL)
+                await self._child.ended()
 
     async def _live(self) -> tuple[float, int]:
         """One process from start to end: how long it lived, and its exit status."""

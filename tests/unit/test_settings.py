@@ -1,0 +1,154 @@
+"""Settings: layers, faults, secrets, and the printed reference."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway import settings
+from gateway.domain import errors
+
+KEY = "0123456789abcdef"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "gateway.toml"
+    path.write_text(text)
+    return path
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, 'port = 1\ngrace = "1m"\nworkers = ["http://a:1"]\n[limits]\nupload = "1MiB"\nstreams = 7\n'
+    )
+    environment = {"COMFY_GATEWAY_PORT": "2", "COMFY_GATEWAY_LIMITS__UPLOAD": "2MiB", "COMFY_GATEWAY_GRACE": "5"}
+    found = settings.load({"port": 3}, file=file, environment=environment)
+    assert (found.port, found.grace, found.workers) == (3, 5.0, ("http://a:1",))
+    assert (found.limits.upload, found.limits.streams, found.limits.batch_jobs) == (2 << 20, 7, 10_000)
+    assert found.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 1", "prot (did you mean port?)"),
+        ("[limits]\nuploads = 1", "limits.uploads (did you mean limits.upload?)"),
+        ("nonsense = 1", "nonsense"),
+        ("port = ", "not TOML"),
+        ("port = 99999", "port: Input should be less than or equal to 65535, not 99999"),
+        ('grace = "soon"', "grace: a time is a number of seconds"),
+        ('log = "loud"', "log: "),
+        ('public_url = "example.org"', "public_url: "),
+        ("gpus = []", "gpus: "),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        settings.load(file=written(tmp_path, text))
+    assert said in caught.value.message
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        settings.load({"port": -1, "grace": "soon"})
+    assert "port" in caught.value.message
+    assert "grace" in caught.value.message
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigError, match="there is no"):
+        settings.load(file=tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("text", ["all", "none"])
+def test_gpus_by_word(text: str) -> None:
+    assert settings.load({"gpus": text}).gpus == text
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("0,2", ("0", "2")), (1, ("1",)), ([0, "GPU-1"], ("0", "GPU-1")), ("GPU-x, 1", ("GPU-x", "1"))]
+)
+def test_gpus_by_name(given: object, meant: tuple[str, ...]) -> None:
+    assert settings.load({"gpus": given}).gpus == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "url"), [("http://a:8188/", "http://a:8188"), ("10.0.0.7:8188", "http://10.0.0.7:8188")]
+)
+def test_worker_addresses_are_evened_out(text: str, url: str) -> None:
+    assert settings.load({"workers": [text]}).workers == (url,)
+
+
+def test_simulators_and_real_workers_never_mix() -> None:
+    with pytest.raises(errors.ConfigError, match="never mix"):
+        settings.load({"simulate": 1, "workers": ["http://a"]})
+    with pytest.raises(errors.ConfigError, match="never mix"):
+        settings.load({"simulate": 1, "comfyui": "/x"})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "gateway.example"])
+def test_a_public_address_needs_a_key(host: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigError, match="add an API key"):
+        settings.load({"host": host})
+    assert settings.load({"host": host}, environment={"COMFY_GATEWAY_API_KEYS": f"app:{KEY}"}).is_public
+    keys = tmp_path / "keys"
+    keys.write_text(f"# mine\n\napp@shop:{KEY}\n")
+    assert settings.load({"host": host, "api_keys_file": keys}).all_api_keys[0].tenant == "shop"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "[::1]", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    assert not settings.load({"host": host}).is_public
+
+
+@pytest.mark.parametrize("text", ["short", "no-colon-0123456789abcdef", "a:tooshort", "bad name:0123456789abcdef"])
+def test_keys_that_are_wrong_are_refused_and_never_shown(text: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        settings.load({"api_keys": [text]})
+    assert text.partition(":")[2] not in caught.value.message or not text.partition(":")[2]
+    keys = tmp_path / "keys"
+    keys.write_text(f"\n{text}\n")
+    with pytest.raises(errors.ConfigError, match="line 2"):
+        settings.load({"api_keys_file": keys})
+
+
+def test_key_names_differ() -> None:
+    with pytest.raises(errors.ConfigError, match="must differ: app"):
+        settings.load({"api_keys": [f"app:{KEY}", f"app:{KEY}1"]})
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_a_port() -> None:
+    assert settings.load(environment={"COMFY_GATEWAY_PORT": "tcp://10.0.0.1:8180"}).port == 8180
+
+
+def test_secrets_are_hidden_from_people_and_reach_the_server() -> None:
+    given = settings.load({"api_keys": [f"app:{KEY}"], "database": "postgresql://me:hidden@db/x"})
+    shown = repr(settings.redacted(given)) + repr(given.api_keys)
+    assert KEY not in shown
+    assert "hidden" not in shown
+    back = settings.from_json(settings.to_json(given))
+    assert back.all_api_keys[0].key.get_secret_value() == KEY
+    assert back.database == given.database
+
+
+def test_all_settings_survive_the_way_to_the_server(tmp_path: Path) -> None:
+    given = settings.load(
+        {
+            "gpus": "0,1",
+            "workers": ["http://a:1"],
+            "workflows": [tmp_path],
+            "retention": {"jobs": "2d"},
+            "limits": {"queue": None},
+        }
+    )
+    assert settings.from_json(settings.to_json(given)) == given
+    assert given.retention.jobs == 2 * 86400
+
+
+def test_the_reference_is_what_the_code_prints() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+    if os.environ.get("WRITE_DOCS"):
+        page.write_text(settings.reference())
+    assert page.read_text() == settings.reference(), "run the tests with WRITE_DOCS=1 to write the page anew"
