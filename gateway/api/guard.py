@@ -42,7 +42,7 @@ class Guard:
             return
         path = scope["path"]
         if len(path) > 1 and path.endswith("/"):
-            scope = {**scope, "path": path.rstrip("/") or "/"}
+            scope = {**scope, "path": path[:-1]}
         if scope["method"] == "HEAD" and not path.startswith(_HEAD_ONLY):
             await _head(self._app, scope, receive, send)
         else:
