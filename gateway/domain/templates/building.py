@@ -109,7 +109,13 @@ def _with_default(graph: graphs.Graph, table: sidecar.ParameterTable, parameter:
     if parameter.type in model.FILE_TYPES:
         return dataclasses.replace(parameter, required=table.required is None)
     literal = graph[parameter.targets[0].node]["inputs"].get(parameter.targets[0].input)
-    return dataclasses.replace(parameter, default=literal if isinstance(literal, (str, int, float, bool)) else None)
+    if not isinstance(literal, (str, int, float, bool)):
+        return parameter
+    with_default = dataclasses.replace(parameter, default=literal)
+    # Text that could not be sent again (no model chosen yet, say) stays in the graph and is no default; a number out
+    # of the author's bounds, or no choice of theirs, is a mistake in the file and is told.
+    is_free_text = isinstance(literal, str) and not parameter.choices
+    return parameter if is_free_text and not values.takes(with_default, literal) else with_default
 
 
 def _table_faults(name: str, table: sidecar.ParameterTable) -> Iterator[errors.Fault]:

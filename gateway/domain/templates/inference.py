@@ -126,7 +126,10 @@ def _parameter(
         return dataclasses.replace(plain, maximum=_highest_seed(found.targets[0].input, literal, node, spec))
     default = float(literal) if kind == ParameterType.FLOAT else literal
     bounded = _bounded(dataclasses.replace(plain, default=default), spec)
-    return bounded if _takes_default(bounded) else dataclasses.replace(bounded, minimum=None, maximum=None)
+    if values.takes(bounded, default):
+        return bounded
+    free = dataclasses.replace(bounded, minimum=None, maximum=None)
+    return free if values.takes(free, default) else dataclasses.replace(free, default=None)
 
 
 def _highest_seed(field: str, literal: Any, node: dict[str, Any], spec: node_classes.InputSpec | None) -> float | None:
@@ -157,11 +160,3 @@ def _bounded(parameter: Parameter, spec: node_classes.InputSpec | None) -> Param
         return dataclasses.replace(parameter, minimum=spec.minimum, maximum=spec.maximum, step=spec.step)
     minimum, maximum, step = BOUNDS.get(parameter.role or "", (None, None, None))
     return dataclasses.replace(parameter, minimum=minimum, maximum=maximum, step=step)
-
-
-def _takes_default(parameter: Parameter) -> bool:
-    try:
-        values.read(parameter, parameter.default, values.Limits())
-    except values.Refused:
-        return False
-    return True

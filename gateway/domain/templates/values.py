@@ -110,6 +110,15 @@ def read(parameter: Parameter, value: Any, limits: Limits) -> Any:
             assert_never(parameter.type)
 
 
+def takes(parameter: Parameter, value: Any) -> bool:
+    """Whether the parameter takes this value."""
+    try:
+        read(parameter, value, Limits())
+    except Refused:
+        return False
+    return True
+
+
 def from_text(parameter: Parameter, text: str) -> Any:
     """The JSON value that a word on a command line or in a CSV cell stands for.
 
