@@ -15,6 +15,9 @@ from gateway.domain import errors
 
 MAX_PIXELS = 100_000_000
 
+#: What ComfyUI's LoadImage reads and people send. Pillow knows more, some of it by starting other programs.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
@@ -36,13 +39,20 @@ def probe_image(data: bytes, *, max_pixels: int = MAX_PIXELS, parameter: str | N
         # Pillow warns of pictures above a limit of its own; ours is checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(data), formats=_known_formats()) as picture:
                 return _facts(picture, max_pixels, parameter)
-        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            reason = "not_an_image" if isinstance(error, UnidentifiedImageError) else "image_too_large"
-            raise _refusal(reason, "This is no picture that can be opened.", parameter) from None
+        except UnidentifiedImageError:
+            listed = ", ".join(_known_formats())
+            raise _refusal("not_an_image", f"This is no picture that we can open ({listed}).", parameter) from None
+        except Image.DecompressionBombError:
+            raise _refusal("image_too_large", f"It has far more than {max_pixels} pixels.", parameter) from None
         except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
             raise _refusal("image_truncated", f"The picture is damaged: {error}.", parameter) from None
+
+
+def _known_formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _facts(picture: ImageFile.ImageFile, max_pixels: int, parameter: str | None) -> ImageFacts:
@@ -52,7 +62,9 @@ def _facts(picture: ImageFile.ImageFile, max_pixels: int, parameter: str | None)
         size = f"{width}×{height}" + (f" in {frames} frames" if frames > 1 else "")
         raise _refusal("image_too_large", f"{size} is more than {max_pixels} pixels.", parameter)
     picture.load()
-    media_type = Image.MIME.get(picture.format or "", "application/octet-stream")
+    # A phone's JPEG may hold a second picture (MPO); whoever reads it as a JPEG sees the first.
+    kind = "JPEG" if picture.format == "MPO" else picture.format or ""
+    media_type = Image.MIME.get(kind, "application/octet-stream")
     return ImageFacts(width=width, height=height, media_type=media_type, frames=frames)
 
 
