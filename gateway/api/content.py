@@ -50,9 +50,8 @@ async def respond(request: Request, library: assets.Assets, asset: model.Asset, 
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{asset.size_bytes}"
     headers["Content-Length"] = str(end - start)
     chunks = await _begun(library.chunks(asset, start=start, end=end)) if end > start else _nothing()
-    return StreamingResponse(
-        chunks, status_code=200 if part is None else 206, headers=headers, media_type=asset.content_type
-    )
+    headers["Content-Type"] = asset.content_type  # as it is: the framework would add a charset
+    return StreamingResponse(chunks, status_code=200 if part is None else 206, headers=headers)
 
 
 def _headers(asset: model.Asset, name: str | None) -> dict[str, str]:

@@ -1,0 +1,169 @@
+"""The parts of a gateway over real store and blobs, without workers, for tests of assets and orders."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import struct
+import time
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uuid_utils
+from PIL import Image
+
+from gateway import assets, ports, submission
+from gateway.adapters import blobs, bus, images, store
+from gateway.api import auth, parts
+from gateway.domain import model
+from gateway.domain.comfy import object_info
+from gateway.domain.templates import library
+
+ALICE = model.TenantId("alice")
+BOB = model.TenantId("bob")
+SECRETS = {"alice": "alice's own secret", "bob": "bob's own secret"}
+KEYS = tuple(auth.ApiKey.of(secret, tenant=model.TenantId(name)) for name, secret in SECRETS.items())
+
+
+class Clock:
+    """The time, which a test can move on."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@dataclass(kw_only=True)
+class Known:
+    """What the workers of a test tell, and which templates there are."""
+
+    catalogs: Sequence[object_info.NodeCatalog] = ()
+    library: library.Library = field(default_factory=library.Library)
+    able: Callable[[Any], Sequence[model.WorkerId]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A gateway's parts, and what they were made of."""
+
+    parts: parts.Parts
+    clock: Clock
+    known: Known
+    secrets: submission.Secrets
+    blob_folder: Path
+
+    def blob_files(self) -> list[Path]:
+        """The files that hold stored bytes."""
+        return [path for path in self.blob_folder.rglob("*") if path.is_file()]
+
+
+class NoFleet:
+    """No workers."""
+
+    def views(self) -> Sequence[model.WorkerView]:
+        return ()
+
+    async def add(self, url: str, *, worker_id: str | None = None, depth: int = 1) -> model.WorkerView:
+        raise NotImplementedError
+
+    async def remove(self, worker_id: str, *, drain: bool) -> model.WorkerView | None:
+        raise NotImplementedError
+
+
+def new_id() -> str:
+    return str(uuid_utils.uuid7())
+
+
+@asynccontextmanager
+async def made(
+    folder: Path,
+    *,
+    keys: Sequence[auth.ApiKey] = (),
+    limits: parts.Limits | None = None,
+    rules: submission.Rules | None = None,
+) -> AsyncGenerator[Made]:
+    """The parts over `folder`. Seeds are drawn 1000, 1001, …"""
+    clock, known, seeds = Clock(), Known(), itertools.count(1000)
+    opened = await store.open_store(f"sqlite:///{folder}/gateway.db", clock=clock)
+    kept = blobs.open_blobs(folder / "blobs")
+    news = bus.MemoryBus()
+    everything = assets.Assets(
+        opened.assets, kept, clock=clock, new_id=new_id, signer=assets.Signer(b"s" * 32), retention=3600.0
+    )
+    secrets = submission.Secrets(clock)
+    ties = submission.Ties(
+        jobs=opened.jobs,
+        assets=everything,
+        bus=news,
+        secrets=secrets,
+        library=lambda: known.library,
+        catalogs=lambda: known.catalogs,
+        probe=images.probe_image,
+        clock=clock,
+        new_id=new_id,
+        draw_seed=lambda: next(seeds),
+        able=lambda needs: known.able(needs) if known.able else (),
+    )
+    try:
+        yield Made(
+            parts=parts.Parts(
+                store=opened,
+                blobs=kept,
+                bus=news,
+                assets=everything,
+                submission=submission.Submission(ties, rules),
+                fleet=NoFleet(),
+                library=lambda: known.library,
+                access=auth.Access(keys=tuple(keys)),
+                clock=clock,
+                version="0.0.test",
+                limits=limits or parts.Limits(),
+            ),
+            clock=clock,
+            known=known,
+            secrets=secrets,
+            blob_folder=folder / "blobs",
+        )
+    finally:
+        await opened.close()
+
+
+async def once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def signals_of(news: ports.Bus) -> Sequence[model.Signal]:
+    """The signals that wait for dispatch; there must be some."""
+    return await asyncio.wait_for(news.next_signals(), 5)
+
+
+def picture(color: str = "red", *, size: tuple[int, int] = (8, 6), kind: str = "PNG") -> bytes:
+    """A real picture."""
+    out = io.BytesIO()
+    Image.new("RGB", size, color).save(out, kind)
+    return out.getvalue()
+
+
+def png(width: int, height: int, data: bytes, *, more: bytes = b"") -> bytes:
+    """A PNG of which header and content need not agree."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def text_bomb() -> bytes:
+    """A tiny picture with a compressed text of 200 MB."""
+    packer = zlib.compressobj(9)
+    body = b"Comment\0\0" + b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
+    chunk = struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
+    return png(1, 1, zlib.compress(b"\0\0"), more=chunk)
