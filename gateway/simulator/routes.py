@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from aiohttp import web
 
 from gateway.simulator import faults, transfers, wire, worklog
@@ -27,7 +26,6 @@ from gateway.simulator.prompt_queue import Entry, PromptQueue
 from gateway.simulator.sockets import Socket, Sockets
 from gateway.simulator.validation import Validator
 
-_log = structlog.get_logger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 #: What a handler of a real server stumbles over, and answers 500 to.
 _STUMBLES = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, OSError)
@@ -142,9 +140,11 @@ class Routes:
                 request.transport.abort()
             return web.Response(status=500)
         except web.HTTPException as answer:
-            return answer
-        except _STUMBLES as stumble:
-            _log.debug("answered 500", path=path, cause=repr(stumble))
+            headers = {
+                name: value for name, value in answer.headers.items() if name not in {"Content-Type", "Content-Length"}
+            }
+            return web.Response(status=answer.status, text=answer.text, headers=headers)
+        except _STUMBLES:
             return web.Response(status=500, text="500 Internal Server Error\n\nServer got itself in trouble")
 
     async def _strike(self, path: str) -> None:
@@ -170,7 +170,7 @@ class Routes:
         if request.method == "OPTIONS":
             return web.Response()
         if method == "GET":
-            return web.Response(status=404)
+            return web.Response(status=404, content_type="application/octet-stream")
         raise web.HTTPMethodNotAllowed(request.method, sorted({"GET", "HEAD", *methods}))
 
     def _by_prefix(self, request: web.BaseRequest, path: str, *, is_api: bool) -> dict[str, Handler]:

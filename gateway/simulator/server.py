@@ -87,9 +87,9 @@ class Simulator:
         )
         await asyncio.sleep(self.options.start_delay_s)
         server = web.Server(routes.handle, request_factory=routes.make_request, access_log=None)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.options.host, self.options.port, shutdown_timeout=0.1, backlog=512)
+        site = web.TCPSite(self._runner, self.options.host, self.options.port, backlog=512)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self._tasks = [
