@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
+pytest_plugins = ["tests.fixtures_postgres"]
+
 Serve = Callable[[Any], Awaitable[str]]
 
 
