@@ -41,17 +41,15 @@ _BY_PATH: Final = (
     .order_by(*_newest_first)
     .limit(1)
 )
+_until = sa.cast(sa.bindparam("until"), sa.Double)
 _EXTEND: Final = (
     sa.update(_assets)
     .where(
         _assets.c.id == sa.bindparam("b_id"),
         _assets.c.expires_at.is_not(None),
-        sa.or_(
-            sa.bindparam("until", type_=sa.Double).is_(None),
-            _assets.c.expires_at < sa.bindparam("until", type_=sa.Double),
-        ),
+        sa.or_(_until.is_(None), _assets.c.expires_at < _until),
     )
-    .values(expires_at=sa.bindparam("until", type_=sa.Double))
+    .values(expires_at=_until)
 )
 
 _jobs = schema.jobs

@@ -140,10 +140,10 @@ def upgrade() -> None:
         sa.Column("worker", WORD),
         sa.Column("attempt_id", WORD),
         sa.Column("avoid", BYTES),
-        sa.Column("outputs_reused", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("outputs_reused", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("execution_ms", sa.Integer()),
         sa.Column("error", BYTES),
-        sa.Column("simulated", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("simulated", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     op.create_index("ix_jobs_batch", "jobs", ["batch_id"], **_where("batch_id IS NOT NULL"))
