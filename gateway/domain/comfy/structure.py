@@ -42,6 +42,7 @@ UPLOAD_INPUTS: Mapping[tuple[str, str], str] = {
     ("VHS_LoadVideoFFmpeg", "video"): "video",
     ("VHS_LoadAudioUpload", "audio"): "audio",
 }
+UPLOAD_FIELDS = frozenset(field for _class_type, field in UPLOAD_INPUTS)
 
 
 class Place(NamedTuple):
@@ -106,10 +107,35 @@ def _node_faults(node_id: Any, node: Any, nodes: Mapping[Any, Any]) -> Iterator[
         )
         return
     for field, value in inputs.items():
+        if _is_plain(field, value, nodes):
+            continue
         if not isinstance(field, str) or text_complaint(field) is not None:
-            yield place._replace(field=ascii(field)).fault("invalid_text", "The name of an input must be plain text.")
+            odd = place._replace(field=ascii(field))
+            yield odd.fault("invalid_text", "The name of an input must be plain text.")
         else:
             yield from _input_faults(place._replace(field=field), value, nodes)
+
+
+def _is_plain(field: Any, value: Any, nodes: Mapping[Any, Any]) -> bool:
+    """Whether this input is one of the usual kinds, with nothing to look at more closely: the way that nearly all of
+    them go, at a tenth of the cost."""
+    if not isinstance(field, str) or not field.isascii() or "\0" in field:
+        return False
+    kind = type(value)
+    if kind is str:
+        is_file = field == PREFIX_FIELD or field in UPLOAD_FIELDS
+        return not is_file and value.isascii() and "\0" not in value
+    if kind is int:
+        return MIN_INTEGER <= value <= MAX_INTEGER
+    if kind is float:
+        return MIN_INTEGER <= value < MAX_INTEGER
+    if kind is list:
+        return len(value) == 2 and type(value[1]) is int and 0 <= value[1] <= MAX_SLOT and _is_node(value[0], nodes)
+    return kind is bool or value is None
+
+
+def _is_node(value: Any, nodes: Mapping[Any, Any]) -> bool:
+    return isinstance(value, str) and value in nodes
 
 
 def _class_faults(place: Place, class_type: Any) -> Iterator[errors.Fault]:
