@@ -18,7 +18,7 @@ import structlog
 from gateway import assets, ports
 from gateway.dispatch import collect, inputs, link
 from gateway.domain import errors, model, verdict
-from gateway.domain.comfy import answers, history, watch
+from gateway.domain.comfy import history, watch
 from gateway.domain.states import RETRYABLE, Outcome
 
 _log = structlog.get_logger("gateway.attempt")
@@ -35,7 +35,6 @@ class Patience:
     refused: float = 2.0  #: nobody listens at the worker's address: its process, and so its queue, is gone
     unreachable: float = 30.0  #: it does not answer: it may be alive, so longer
     cancel_again: float = 2.0  #: an interrupt can be missed
-    stuck: float = 15.0  #: a prompt waits on a worker that runs nothing: its execution thread is dead
     retry: float = 1.0  #: before a lost job is tried again; doubles with each try
 
 
@@ -87,7 +86,6 @@ class AttemptRun:
     models: tuple[str, ...] = ()  #: model files that the graph loads
     heard_at: float = 0.0  #: when the worker last told anything about it
     _posted_as: str | None = None  #: the client id that its frames are addressed to
-    _stuck_since: float | None = None  #: it waits on the worker, but nothing runs there
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _hint: watch.EndHint | None = None
     _look_now: bool = False
@@ -321,22 +319,9 @@ class AttemptRun:
             entry = await client.history(self.id)
             if entry is not None:
                 return entry
-        queue = await client.queue()
-        if self.id in queue:
-            self._check_stuck(queue)
+        if self.id in await client.queue():
             return _Present()
         return await client.history(self.id) or _Missing()
-
-    def _check_stuck(self, queue: answers.QueueSnapshot) -> None:
-        """A prompt that waits while nothing runs waits for ever: the worker's execution thread is dead."""
-        now = self.tools.clock()
-        if queue.running:
-            self._stuck_since = None
-        elif self._stuck_since is None:
-            self._stuck_since = now
-        elif now - self._stuck_since >= self.tools.patience.stuck:
-            self.link.quarantine("its execution thread is dead: it takes prompts, but runs none")
-            raise self._gone("the worker's execution thread is dead")
 
     def _gone(self, reason: str) -> _Over:
         self.link.condemn(self.id)

@@ -123,7 +123,7 @@ class Collector:
         retry = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(errors.WorkerError),
             stop=tenacity.stop_after_attempt(4),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=5),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
             reraise=True,
         )
         async for attempt in retry:

@@ -100,7 +100,7 @@ class Driver:
         """Write an attempt's end, however long the store needs to come back."""
         patient = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5),
         )
         try:
             async for again in patient:

@@ -26,7 +26,7 @@ from gateway.domain.comfy import answers, frames, watch
 from gateway.domain.comfy.object_info import NodeCatalog
 
 _log = structlog.get_logger("gateway.link")
-_RECONNECT: Final = tenacity.wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.3)
+_RECONNECT: Final = tenacity.wait_exponential_jitter(multiplier=0.2, max=10.0, jitter=0.3)
 _PAUSE_SECONDS: Final = 0.1  #: between a connection's end and the next try
 
 

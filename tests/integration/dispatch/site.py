@@ -20,9 +20,7 @@ from gateway.adapters import blobs, bus, comfyui, store
 from gateway.domain import model, placement
 from gateway.domain.comfy import graph
 
-QUICK = dispatch.Patience(
-    silence=0.5, no_socket=0.1, refused=0.3, unreachable=3.0, cancel_again=0.5, stuck=0.5, retry=0.05
-)
+QUICK = dispatch.Patience(silence=0.5, no_socket=0.1, refused=0.3, unreachable=3.0, cancel_again=0.5, retry=0.05)
 
 
 _seeds = itertools.count(1)
@@ -128,7 +126,7 @@ async def open_site(
     async with AsyncExitStack() as stack:
         opened = await store.open_store(f"sqlite:///{folder / 'gateway.db'}", clock=time.time)
         stack.push_async_callback(opened.close)
-        kept = await blobs.open_blobs(str(folder / "blobs"))
+        kept = blobs.open_blobs(str(folder / "blobs"))
         news = bus.MemoryBus()
         library = assets.Assets(
             opened.assets, kept, clock=time.time, new_id=new_id, signer=assets.Signer(b"secret" * 6)

@@ -34,12 +34,11 @@ async def test_an_error_of_the_graph_fails_at_once_with_its_node(tmp_path: Path)
 async def test_what_is_the_workers_fault_is_tried_on_another(tmp_path: Path, kind: str) -> None:
     async with open_site(tmp_path) as site, simulator.running() as bad, simulator.running() as good:
         await add(site, bad, "w0")
-        await fault(bad, kind, node_class="EmptyImage")
-        job_id = await site.submit(picture())
-        await site.until(job_id, lambda job: job.tries >= 1)
         await add(site, good, "w1")
-        job = await site.ended(job_id)
+        await fault(bad, kind, node_class="EmptyImage")
+        job = await site.ended(await site.submit(picture()))
         assert (job.status, job.worker) == (JobStatus.SUCCEEDED, "w1")
+        assert await outcomes(site, job.id) == [("w0", Outcome.BROKEN), ("w1", Outcome.SUCCEEDED)]
         states = {str(view.id): view.state for view in site.dispatch.views()}
         assert states["w0"] == ("quarantined" if kind == "cuda_fault" else "idle")
 
@@ -138,33 +137,24 @@ async def test_a_worker_that_dies_loses_its_job_to_another(tmp_path: Path) -> No
         assert await outcomes(site, job_id) == [("w0", Outcome.LOST), ("w1", Outcome.SUCCEEDED)]
 
 
-async def test_a_dead_execution_thread_is_noticed_and_restarted(tmp_path: Path) -> None:
-    """It answers HTTP and shows the prompt as running for ever; silence and an idle process tell."""
+@pytest.mark.parametrize("whose", ["ours", "somebody else's"])
+async def test_a_dead_execution_thread_is_noticed_and_restarted(tmp_path: Path, whose: str) -> None:
+    """It answers HTTP and shows the fatal prompt as running for ever; silence and an idle process tell."""
     async with open_site(tmp_path, dead_after=0.5) as site, simulator.running() as bad:
         process = model.WorkerProcess(
             id=model.WorkerId("sim0"), url=bad.url, kind=model.WorkerKind.SIMULATED, idle_seconds=1000.0
         )
         await site.dispatch.processes_changed([process])
         await site.worker_ready("sim0")
-        await fault(bad, "dead_thread", node_class="EmptyImage")
+        await fault(bad, "dead_thread", nth=1)
+        if whose != "ours":
+            body = {"prompt": work(0)}
+            async with aiohttp.ClientSession() as session, session.post(f"{bad.url}/prompt", json=body) as answer:
+                assert answer.status == 200
         await site.submit(picture())
-        view = await site.worker_is("sim0", lambda view: view.state == "quarantined")
+        view = await site.worker_is("sim0", lambda view: view.state == "quarantined" and bool(site.restarted))
         assert view.last_error == "its execution thread is dead: it answers, but nothing runs"
         assert site.restarted == ["sim0"]
-
-
-async def test_a_prompt_that_waits_while_nothing_runs_moves_on(tmp_path: Path) -> None:
-    """The thread died of somebody else's prompt: ours is taken, and waits for ever."""
-    async with open_site(tmp_path) as site, simulator.running() as bad, simulator.running() as good:
-        await fault(bad, "dead_thread", node_class="SimulatedWork")
-        body = {"prompt": work(0)}
-        async with aiohttp.ClientSession() as session, session.post(f"{bad.url}/prompt", json=body) as answer:
-            assert answer.status == 200
-        await add(site, bad, "w0")
-        job_id = await site.submit(picture())
-        await site.worker_is("w0", lambda view: view.state == "quarantined")
-        await add(site, good, "w1")
-        assert (await site.ended(job_id)).worker == "w1"
 
 
 async def test_a_restarted_gateway_adopts_what_runs(tmp_path: Path) -> None:
