@@ -68,9 +68,7 @@ def parse_graph(data: object) -> Graph:
         raise errors.InvalidWorkflow("The workflow has no nodes.")
     faults = tuple(itertools.islice(structure.faults(data), structure.MAX_FAULTS))
     if faults and all(fault.reason == "malformed_asset" for fault in faults):
-        raise errors.MissingAsset(
-            "The workflow has malformed asset references.", missing_ids=[], faults=faults
-        )
+        raise errors.MissingAsset("The workflow has malformed asset references.", missing_ids=[], faults=faults)
     if faults:
         raise errors.InvalidWorkflow(_summary(faults), faults=faults)
     return Graph({node_id: _normal_node(node) for node_id, node in data.items()})
@@ -150,9 +148,7 @@ def requirements(graph: Graph, catalog: NodeFacts | None = None) -> Requirements
         for field, value in node["inputs"].items()
         if is_model_file(field, value) and upload_kind(node["class_type"], field, catalog) is None
     }
-    return Requirements(
-        classes=frozenset(node["class_type"] for node in graph.values()), models=frozenset(models)
-    )
+    return Requirements(classes=frozenset(node["class_type"] for node in graph.values()), models=frozenset(models))
 
 
 def is_model_file(field: str, value: object) -> bool:
