@@ -52,26 +52,22 @@ def _refusals_of(
     refused = catalog.check(graph)
     if catalog.can_run(needs):
         return refused
-    told = {(fault.class_type, fault.field) for fault in refused}
-    classes = {fault.class_type for fault in refused if fault.reason == "missing_node_type"}
-    lacking = (
-        place
-        for fault in catalog.lacks(needs)
-        if fault.class_type not in classes and (fault.class_type, fault.field) not in told
-        for place in _placed(graph, fault, needs)
-    )
+    # ComfyUI takes a graph of which one output can run; placement would wait for the others' models for ever.
+    told = {(fault.node, fault.field) for fault in refused}
+    lacking = (fault for fault in _missing_models(catalog, graph, needs) if (fault.node, fault.field) not in told)
     return (*refused, *lacking)
 
 
-def _placed(graph: graphs.Graph, fault: errors.Fault, needs: graphs.Requirements) -> Iterator[errors.Fault]:
-    """The fault once for each node that it concerns."""
-    files = {file for class_type, field, file in needs.models if (class_type, field) == (fault.class_type, fault.field)}
-    for node_id, node in graph.items():
-        if node["class_type"] != fault.class_type:
-            continue
-        value = node["inputs"].get(fault.field) if fault.field else None
-        if fault.field is None or (isinstance(value, str) and value in files):
-            yield dataclasses.replace(fault, node=node_id)
+def _missing_models(
+    catalog: object_info.NodeCatalog, graph: graphs.Graph, needs: graphs.Requirements
+) -> Iterator[errors.Fault]:
+    """Model files that are not there, each with the nodes that name it."""
+    for wanted in sorted(needs.models):
+        class_type, field, file = wanted
+        for fault in catalog.lacks(graphs.Requirements(models=frozenset({wanted}))):
+            for node_id, node in graph.items():
+                if node["class_type"] == class_type and node["inputs"].get(field) == file:
+                    yield dataclasses.replace(fault, node=node_id)
 
 
 def file_name_faults(fields: Sequence[graphs.UploadField]) -> Iterator[errors.Fault]:
