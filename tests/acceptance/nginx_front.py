@@ -102,7 +102,7 @@ def lay_out(prefix: Path, gateways: list[StandIn], changes: Mapping[str, str], *
     servers = "\n".join(f"    server 127.0.0.1:{place.port} max_fails=2 fail_timeout=5s;" for place in gateways)
     edits = {
         "    server 127.0.0.1:8180 max_fails=2 fail_timeout=5s;": servers,
-        "/var/log/nginx/comfy-gateway.log": "access.log",
+        "/var/log/nginx/access.log": "access.log",
         **changes,
     }
     found: set[str] = set()
