@@ -1,4 +1,4 @@
-"""The composition root: settings in, a running gateway out. `python -m gateway.app` is the server process.
+"""The composition root: settings in, a running gateway out.
 
 One TaskGroup owns the HTTP server and every loop. A loop that dies ends the program with a clear message instead of
 leaving a server that answers and does nothing.
@@ -6,18 +6,13 @@ leaving a server that answers and does nothing.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import random
-import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,12 +20,12 @@ import uuid_utils
 import uvicorn
 
 import gateway
-from gateway import assets, dispatch, logs, ports, retention, submission
+from gateway import assets, dispatch, ports, retention, submission
 from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
 from gateway.api import app as api
 from gateway.api import auth, parts
 from gateway.domain import errors, model, placement
-from gateway.settings import Settings, from_json
+from gateway.settings import Settings
 
 _log = structlog.get_logger("gateway")
 _POLL_SECONDS = 1.0  #: between two looks at our local workers' processes
@@ -174,6 +169,7 @@ async def _build(
         ),
         dispatch.Options(owner=data.identity()),
     )
+    stack.push_async_callback(dispatcher.close)
     orders = submission.Submission(
         submission.Ties(
             jobs=known_store.jobs,
@@ -324,55 +320,3 @@ async def running(settings: Settings) -> AsyncGenerator[Gateway]:
             stop.ask()
             stop.ask()
             await task
-
-
-def main() -> int:
-    """The server process: settings as JSON on stdin, listening sockets inherited."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.app", description="Started by `comfy-gateway up`.")
-    parser.add_argument("--socket", type=int, action="append", required=True)
-    parser.add_argument("--ready", type=int, required=True)
-    parser.add_argument("--supervisor", type=Path, required=True)
-    parser.add_argument("--log", choices=("console", "json"), required=True)
-    given = parser.parse_args()
-    logs.configure(given.log)
-    settings = from_json(sys.stdin.buffer.read())
-    sockets = [socket.socket(fileno=number) for number in given.socket]
-    try:
-        asyncio.run(_serve_under_supervisor(settings, sockets, given.ready, given.supervisor))
-    except errors.GatewayError as error:
-        sys.stderr.write(f"comfy-gateway: {error.message}\n")
-        return 2 if isinstance(error, errors.ConfigError) else 1
-    except ExceptionGroup:
-        _log.exception("gateway_died")
-        return 1
-    return 0
-
-
-async def _serve_under_supervisor(
-    settings: Settings, sockets: Sequence[socket.socket], ready: int, supervisor: Path
-) -> None:
-    stop = Stop()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask)
-    client = processes.Supervisor(supervisor)
-
-    def tell(_: Gateway) -> None:
-        os.write(ready, b"ready\n")
-        os.close(ready)
-
-    try:
-        await serve(
-            settings,
-            data=datadir.at(settings.data_dir),
-            sockets=sockets,
-            stop=stop,
-            on_ready=tell,
-            supervisor=client,
-        )
-    finally:
-        await client.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -86,7 +86,7 @@ def up(
 ) -> None:
     """Start the gateway and its workers; stop with Ctrl-C.
 
-    The server listens on http://127.0.0.1:8180. Without any worker, it uses a ComfyUI on 127.0.0.1:8188 if there is one.
+    The server listens on http://127.0.0.1:8180. Without workers, it uses a ComfyUI on 127.0.0.1:8188 if one is there.
     """
     flags = options.given(
         {

@@ -97,7 +97,7 @@ class Running:
 
     def server(self) -> int | None:
         """The server's process id."""
-        return next((pid for pid, line in self.children().items() if "gateway.app" in line), None)
+        return next((pid for pid, line in self.children().items() if "gateway.server" in line), None)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and wait for that."""
@@ -131,12 +131,14 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def up(folder: Path, *arguments: str, data: str = "data", more: Mapping[str, str] | None = None) -> Generator[Running]:
+def up(
+    folder: Path, *arguments: str, data: str = "data", form: str = "json", more: Mapping[str, str] | None = None
+) -> Generator[Running]:
     """`comfy-gateway up` on a free port with a data directory in `folder`, killed at the end if it still runs."""
-    log = folder / "output.log"
+    log = folder / f"output-{len(list(folder.glob('output-*')))}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [COMMAND, "up", "--port", "0", "--data-dir", str(folder / data), "--log-json", *arguments],
+            [COMMAND, "up", "--port", "0", "--data-dir", str(folder / data), "--log", form, *arguments],
             cwd=folder,
             env=environment(**(more or {})),
             stdin=subprocess.DEVNULL,
