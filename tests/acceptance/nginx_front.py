@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,12 +94,12 @@ async def stand_in(
         await runner.cleanup()
 
 
-def lay_out(prefix: Path, gateways: list[StandIn], changes: Mapping[str, str], *, tls: bool = False) -> None:
+def lay_out(prefix: Path, ports: Sequence[int], changes: Mapping[str, str], *, tls: bool = False) -> None:
     """Copy the shipped files as the documentation says, with the test's values in the places meant for them."""
     shutil.copytree(SHIPPED, prefix, dirs_exist_ok=True)
     if tls:
         (prefix / "tls.conf.example").rename(prefix / "conf.d" / "comfy-gateway-server.conf")
-    servers = "\n".join(f"    server 127.0.0.1:{place.port} max_fails=2 fail_timeout=5s;" for place in gateways)
+    servers = "\n".join(f"    server 127.0.0.1:{port} max_fails=2 fail_timeout=5s;" for port in ports)
     edits = {
         "    server 127.0.0.1:8180 max_fails=2 fail_timeout=5s;": servers,
         "/var/log/nginx/access.log": "access.log",
@@ -125,15 +125,18 @@ def nginx_command(prefix: Path) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def front(
-    prefix: Path, gateways: list[StandIn], changes: Mapping[str, str] | None = None, *, tls: bool = False
+    prefix: Path, ports: Sequence[int], changes: Mapping[str, str] | None = None, *, tls: bool = False
 ) -> AsyncGenerator[Front]:
-    """Run nginx over the shipped files. It inherits sockets that listen already, so nothing has to be awaited."""
+    """Run nginx over the shipped files, before gateways on these ports.
+
+    It inherits sockets that listen already, so nothing has to be awaited.
+    """
     with socket.create_server(("127.0.0.1", 0)) as plain_socket, socket.create_server(("127.0.0.1", 0)) as tls_socket:
         port, tls_port = plain_socket.getsockname()[1], tls_socket.getsockname()[1]
         edits = {"    listen 80;": f"    listen 127.0.0.1:{port};", **(changes or {})}
         if tls:
             edits["    listen 443 ssl http2;"] = f"    listen 127.0.0.1:{tls_port} ssl http2;"
-        lay_out(prefix, gateways, edits, tls=tls)
+        lay_out(prefix, ports, edits, tls=tls)
         handed_down = (plain_socket.fileno(), tls_socket.fileno())
         process = subprocess.Popen(
             nginx_command(prefix),

@@ -22,7 +22,6 @@ from tests.acceptance.nginx_front import (
     NGINX,
     PATIENCE_S,
     Front,
-    StandIn,
     front,
     hang_up,
     lay_out,
@@ -38,7 +37,7 @@ pytestmark = [
 
 
 async def test_the_shipped_files_are_accepted_without_a_warning(tmp_path: Path) -> None:
-    lay_out(tmp_path, [StandIn(port=8180, answer=plain)], {})
+    lay_out(tmp_path, [8180], {})
     checked = subprocess.run([*nginx_command(tmp_path), "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "[warn]" not in checked.stderr
@@ -52,7 +51,7 @@ async def test_an_answer_and_a_refusal_of_the_gateway_pass_untouched(tmp_path: P
 
     async with (
         stand_in(refuse) as gateway,
-        front(tmp_path, [gateway]) as nginx,
+        front(tmp_path, [gateway.port]) as nginx,
         nginx.client.get(f"{nginx.url}/api/v2/jobs/1?x=a%20b") as answer,
     ):
         assert (answer.status, answer.headers["Retry-After"]) == (503, "7")
@@ -85,7 +84,7 @@ async def test_each_event_arrives_while_the_next_is_not_even_made(
 
     async with (
         stand_in(stream) as gateway,
-        front(tmp_path, [gateway]) as nginx,
+        front(tmp_path, [gateway.port]) as nginx,
         nginx.client.get(nginx.url + path, headers={"Accept-Encoding": "gzip"}) as answer,
     ):
         assert answer.headers["Content-Type"] == "text/event-stream"
@@ -110,7 +109,7 @@ async def test_a_client_that_leaves_a_stream_frees_the_gateway(tmp_path: Path) -
             left.set()
         return response
 
-    async with stand_in(stream) as gateway, front(tmp_path, [gateway]) as nginx:
+    async with stand_in(stream) as gateway, front(tmp_path, [gateway.port]) as nginx:
         async with nginx.client.get(f"{nginx.url}/api/v2/jobs/1/events") as answer:
             await answer.content.readuntil(b"\n\n")
         async with asyncio.timeout(PATIENCE_S):
@@ -135,7 +134,7 @@ async def test_an_upload_streams_through(tmp_path: Path) -> None:
             async with asyncio.timeout(PATIENCE_S):
                 await arrived.acquire()  # the gateway has this chunk before the next one exists
 
-    async with stand_in(swallow) as gateway, front(tmp_path, [gateway]) as nginx:
+    async with stand_in(swallow) as gateway, front(tmp_path, [gateway.port]) as nginx:
         async with nginx.client.post(f"{nginx.url}/api/v2/assets", data=chunks()) as answer:
             assert (answer.status, await answer.json()) == (201, {"bytes": 350_000})
         assert not any(path.is_file() for path in (tmp_path / "body").rglob("*"))
@@ -143,7 +142,7 @@ async def test_an_upload_streams_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("path", "size"), [("/api/v2/assets", 3 * 2**30), ("/api/v2/jobs", 200 * 2**20)])
 async def test_a_body_over_the_limit_is_refused_in_the_envelope(tmp_path: Path, path: str, size: int) -> None:
-    async with stand_in() as gateway, front(tmp_path, [gateway]) as nginx:
+    async with stand_in() as gateway, front(tmp_path, [gateway.port]) as nginx:
         head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {size}\r\n\r\n"
         status, _, body = await raw(nginx, head)
     assert status == 413
@@ -157,7 +156,7 @@ async def test_a_body_of_20_mb_reaches_the_gateway(tmp_path: Path) -> None:
 
     async with (
         stand_in(measure) as gateway,
-        front(tmp_path, [gateway]) as nginx,
+        front(tmp_path, [gateway.port]) as nginx,
         nginx.client.post(f"{nginx.url}/v1/templates/edit/jobs", data=io.BytesIO(b"x" * 20_000_000)) as answer,
     ):
         assert await answer.json() == {"bytes": 20_000_000}
@@ -178,7 +177,7 @@ async def raw(nginx: Front, head: str) -> tuple[int, str, bytes]:
 
 async def test_without_a_gateway_the_502_is_in_the_envelope(tmp_path: Path) -> None:
     async with stand_in() as gone, stand_in() as gone_too:
-        places = [gone, gone_too]
+        places = [gone.port, gone_too.port]
     async with front(tmp_path, places) as nginx:
         for method, path in (("GET", "/api/v2/jobs"), ("POST", "/api/v2/jobs"), ("POST", "/api/v2/assets")):
             async with nginx.client.request(method, nginx.url + path, data=b"{}") as answer:
@@ -194,7 +193,7 @@ async def test_without_a_gateway_the_502_is_in_the_envelope(tmp_path: Path) -> N
 async def test_a_gateway_that_is_down_costs_no_request(tmp_path: Path) -> None:
     async with stand_in() as gone:
         pass
-    async with stand_in() as alive, front(tmp_path, [gone, alive]) as nginx:
+    async with stand_in() as alive, front(tmp_path, [gone.port, alive.port]) as nginx:
         for method in ("GET", "POST", "GET", "POST"):
             async with nginx.client.request(method, f"{nginx.url}/api/v2/jobs", data=b"{}") as answer:
                 assert answer.status == 200
@@ -206,7 +205,7 @@ async def test_a_post_that_was_sent_is_never_sent_again(tmp_path: Path, path: st
     async with (
         stand_in(hang_up) as one,
         stand_in(hang_up) as other,
-        front(tmp_path, [one, other]) as nginx,
+        front(tmp_path, [one.port, other.port]) as nginx,
         nginx.client.post(nginx.url + path, data=b"{}") as answer,
     ):
         assert answer.status == 502
@@ -224,7 +223,7 @@ async def test_a_get_is_tried_on_the_other_gateway(tmp_path: Path) -> None:
     async with (
         stand_in(fail_first) as one,
         stand_in(fail_first) as other,
-        front(tmp_path, [one, other]) as nginx,
+        front(tmp_path, [one.port, other.port]) as nginx,
         nginx.client.get(f"{nginx.url}/api/v2/jobs/1") as answer,
     ):
         assert answer.status == 200
@@ -241,7 +240,11 @@ async def test_requests_go_to_the_gateway_with_fewer_open_ones(tmp_path: Path) -
             await free.wait()
         return await plain(request)
 
-    async with stand_in(hold_events) as one, stand_in(hold_events) as other, front(tmp_path, [one, other]) as nginx:
+    async with (
+        stand_in(hold_events) as one,
+        stand_in(hold_events) as other,
+        front(tmp_path, [one.port, other.port]) as nginx,
+    ):
         stream = asyncio.create_task(nginx.client.get(f"{nginx.url}/api/v2/jobs/1/events"))
         async with asyncio.timeout(PATIENCE_S):
             await held.wait()
@@ -263,7 +266,7 @@ async def test_a_gateway_that_does_not_answer_is_a_504(tmp_path: Path) -> None:
     async with (
         stand_in(never) as one,
         stand_in(never) as other,
-        front(tmp_path, [one, other], shorter) as nginx,
+        front(tmp_path, [one.port, other.port], shorter) as nginx,
         nginx.client.post(f"{nginx.url}/api/v2/jobs", data=b"{}") as answer,
     ):
         assert (answer.status, answer.headers["Retry-After"]) == (504, "5")
@@ -281,7 +284,7 @@ async def test_what_a_client_claims_about_itself_does_not_get_through(tmp_path: 
         "X-Request-Id": "mine",
         "Forwarded": "for=6.6.6.6",
     }
-    async with stand_in() as gateway, front(tmp_path, [gateway]) as nginx:
+    async with stand_in() as gateway, front(tmp_path, [gateway.port]) as nginx:
         async with nginx.client.get(f"{nginx.url}/api/v2/jobs", headers=lies) as answer:
             assert answer.status == 200
         host = f"127.0.0.1:{nginx.port}"
@@ -311,7 +314,7 @@ async def test_ranges_validators_and_credentials_pass(tmp_path: Path) -> None:
             return web.Response(status=206, body=content[16:32], headers=headers)
         return web.Response(body=content, headers=headers)
 
-    async with stand_in(serve) as gateway, front(tmp_path, [gateway]) as nginx:
+    async with stand_in(serve) as gateway, front(tmp_path, [gateway.port]) as nginx:
         url = f"{nginx.url}/api/v2/assets/1/content?signature=secret"
         key = {"Authorization": "Bearer key", "Accept-Encoding": "gzip"}
         async with nginx.client.get(url, headers=key) as answer:
@@ -329,7 +332,7 @@ async def test_ranges_validators_and_credentials_pass(tmp_path: Path) -> None:
 
 
 async def test_what_nginx_cannot_read_is_refused_in_the_envelope(tmp_path: Path) -> None:
-    async with stand_in() as gateway, front(tmp_path, [gateway]) as nginx:
+    async with stand_in() as gateway, front(tmp_path, [gateway.port]) as nginx:
         for head, status, code in (
             ("GET /api/v2/jobs HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "invalid_request"),
             (f"GET /api/v2/jobs HTTP/1.1\r\nHost: a\r\nX-Long: {'x' * 40_000}\r\n\r\n", 400, "invalid_request"),
@@ -344,7 +347,7 @@ async def test_metrics_are_for_the_monitoring_only(tmp_path: Path) -> None:
     outside = {"    allow 127.0.0.1;\n": ""}
     async with (
         stand_in() as gateway,
-        front(tmp_path, [gateway], outside) as nginx,
+        front(tmp_path, [gateway.port], outside) as nginx,
         nginx.client.get(f"{nginx.url}/metrics") as answer,
     ):
         assert (answer.status, (await answer.json())["error"]["code"]) == (403, "forbidden")
@@ -357,7 +360,7 @@ async def test_the_rate_limit_of_the_example_works_once_uncommented(tmp_path: Pa
         "rate=10r/s": "rate=1r/m",
         "# limit_req zone=comfy_gateway_orders burst=50 nodelay": "limit_req zone=comfy_gateway_orders burst=1 nodelay",
     }
-    async with stand_in() as gateway, front(tmp_path, [gateway], uncommented) as nginx:
+    async with stand_in() as gateway, front(tmp_path, [gateway.port], uncommented) as nginx:
         for _ in range(2):
             async with nginx.client.post(f"{nginx.url}/api/v2/jobs", data=b"{}") as answer:
                 assert answer.status == 200
@@ -376,7 +379,7 @@ async def test_the_tls_example_serves_and_says_so_to_the_gateway(tmp_path: Path)
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*make.split(), *names], check=True, capture_output=True)
     own = {"/etc/ssl/comfy-gateway/fullchain.pem": str(certificate), "/etc/ssl/comfy-gateway/privkey.pem": str(key)}
-    async with stand_in() as gateway, front(tmp_path, [gateway], own, tls=True) as nginx:
+    async with stand_in() as gateway, front(tmp_path, [gateway.port], own, tls=True) as nginx:
         trust = ssl.create_default_context(cafile=str(certificate))
         async with nginx.client.get(f"https://127.0.0.1:{nginx.tls_port}/api/v2/jobs", ssl=trust) as answer:
             assert answer.status == 200
