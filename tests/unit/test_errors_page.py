@@ -1,0 +1,73 @@
+"""docs/reference/errors.md is drawn from the error tree; run this file to write it anew."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.domain import errors
+
+PAGE = Path(__file__).parents[2] / "docs/reference/errors.md"
+INTERNAL = (errors.LeaseLost, errors.WorkerError)  # never reach a client
+
+
+def tree(cls: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
+    """The class and all below it, but for what never reaches a client."""
+    if issubclass(cls, INTERNAL):
+        return
+    yield cls
+    for below in cls.__subclasses__():
+        yield from tree(below)
+
+
+def says(cls: type[errors.GatewayError]) -> str:
+    """The first sentence of its docstring, on one line."""
+    text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+    return text.replace("|", "\\|")
+
+
+def page() -> str:
+    """The page, from the tree."""
+    rows = "\n".join(
+        f"| `{cls.code}` | {cls.status} | {says(cls)} |"
+        for cls in tree(errors.GatewayError)
+        if cls is not errors.GatewayError and "code" in vars(cls)
+    )
+    return f"""# Errors
+
+Every error answer, on every route, is
+
+```json
+{{"error": {{"code": "…", "message": "…", "details": {{…}}}}}}
+```
+
+`code` is for programs and stable, `message` is for people, `details` may be null. What is wrong with a request comes all
+at once, in `details.faults`: each with a `reason` (a stable word), a `message`, and its place as far as there is one
+(`parameter`, `node`, `class_type`, `field`, `index` of a batch's member). A 429 or 503 carries `Retry-After`.
+
+| code | status | meaning |
+| --- | --- | --- |
+{rows}
+| `internal_error` | 500 | A defect of ours; the log has the details. |
+
+A job that fails carries its error in `job.error`, which is not an HTTP error: `code` is one of `node_execution_error`,
+`out_of_memory`, `cuda_fault`, `invalid_workflow`, `worker_lost`, `interrupted`, `output_unavailable`, `missing_asset`,
+`secret_lost`.
+
+Drawn from `gateway/domain/errors.py`; a test keeps the two the same.
+"""
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == page()
+
+
+def test_every_error_that_a_client_may_see_has_a_code_and_a_status() -> None:
+    for cls in tree(errors.GatewayError):
+        assert cls.code
+        assert 400 <= cls.status < 600
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
