@@ -9,28 +9,28 @@ from collections.abc import Sequence
 from gateway.domain import errors
 
 _BACKLOG = 2048
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 def open_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
     """Listening sockets for every address of `host`; ConfigError with the way out."""
+    name = host.strip("[]")
     try:
-        found = (
-            socket.getaddrinfo(
-                host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-            )
-            if host == "localhost"
-            else socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        )
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise errors.ConfigError(f"{host} is not an address of this machine: {error.strerror}") from None
     opened: list[socket.socket] = []
-    try:
-        for family, address in dict.fromkeys((item[0], item[4]) for item in found):
-            at = opened[0].getsockname()[1] if opened else port  # port 0: the same one on each address
-            opened.append(_listen(family, str(address[0]), at))
-    except OSError as error:
-        close(opened)
-        raise errors.ConfigError(_way_out(host, port, error)) from None
+    for family, address in dict.fromkeys((item[0], str(item[4][0])) for item in found):
+        at = opened[0].getsockname()[1] if opened else port  # port 0: the same one on each address
+        try:
+            opened.append(_listen(family, address, at))
+        except OSError as error:
+            if name == "localhost" and error.errno in _NOT_HERE:  # its IPv6 name on a machine without IPv6
+                continue
+            close(opened)
+            raise errors.ConfigError(_way_out(host, port, error)) from None
+    if not opened:
+        raise errors.ConfigError(f"{host} is not an address of this machine")
     return tuple(opened)
 
 
