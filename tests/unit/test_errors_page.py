@@ -42,14 +42,14 @@ Every error answer, on every route, is
 {{"error": {{"code": "…", "message": "…", "details": {{…}}}}}}
 ```
 
-`code` is for programs and stable, `message` is for people, `details` may be null. What is wrong with a request comes all
-at once, in `details.faults`: each with a `reason` (a stable word), a `message`, and its place as far as there is one
+`code` is for programs and stable, `message` is for people, `details` may be null. What is wrong with a request comes
+all at once, in `details.faults`: each with a `reason` (a stable word), a `message`, and its place as far as there is one
 (`parameter`, `node`, `class_type`, `field`, `index` of a batch's member). A 429 or 503 carries `Retry-After`.
 
 | code | status | meaning |
 | --- | --- | --- |
 {rows}
-| `internal_error` | 500 | A defect of ours; the log has the details. |
+| `internal_error` | 500 | A defect of ours; the log tells more. |
 
 A job that fails carries its error in `job.error`, which is not an HTTP error: `code` is one of `node_execution_error`,
 `out_of_memory`, `cuda_fault`, `invalid_workflow`, `worker_lost`, `interrupted`, `output_unavailable`, `missing_asset`,

@@ -8,10 +8,10 @@ what POST answered about outputs that were dropped.
 from __future__ import annotations
 
 import mimetypes
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from gateway.domain import model
@@ -152,10 +152,9 @@ def _item(node: str, key: str, value: object) -> OutputFile | OutputText | None:
         )
     if isinstance(value, str) and key in {"text", "string", "texts"}:
         return OutputText(node=node, text=value)
-    if isinstance(value, str) and key == "result" and PurePosixPath(value).suffix.lower() in _MESHES:
-        path = PurePosixPath(value)
-        parent = "" if str(path.parent) == "." else str(path.parent)
-        return OutputFile(node=node, key=key, filename=path.name, subfolder=parent, folder="output")
+    if isinstance(value, str) and key == "result" and _suffix(value) in _MESHES:
+        folder, name = posixpath.split(value)
+        return OutputFile(node=node, key=key, filename=name, subfolder=folder, folder="output")
     return None
 
 
@@ -178,9 +177,13 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
 }
 
 
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()
+
+
 def content_type_of(filename: str) -> str:
     """The media type of a file name, by its extension; `application/octet-stream` when it tells nothing."""
-    suffix = PurePosixPath(filename).suffix.lower()
+    suffix = _suffix(filename)
     return _CONTENT_TYPES.get(suffix) or mimetypes.types_map.get(suffix) or "application/octet-stream"
 
 
