@@ -7,10 +7,16 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+
+from gateway import app as gateway_app
+from gateway import simulator
+from gateway.domain import model
+from gateway.settings import Settings
 
 pytest_plugins = ["tests.fixtures_postgres"]
 
@@ -77,3 +83,42 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skips that CI does not allow", red=True)
         for line in _skipped:
             terminalreporter.write_line(line)
+
+
+Start = Callable[..., Awaitable[gateway_app.Gateway]]
+
+
+@pytest.fixture
+async def start_gateway(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts whole gateways with simulated workers: `await start_gateway(workers=2, options=..., **settings)`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(
+            *, workers: int = 2, options: simulator.Options | None = None, **settings: Any
+        ) -> gateway_app.Gateway:
+            simulators = [await stack.enter_async_context(simulator.running(options)) for _ in range(workers)]
+            given: dict[str, Any] = {
+                "port": 0,
+                "data_dir": tmp_path / "data",
+                "workers": tuple(each.url for each in simulators),
+                "look_for": None,
+                "workflows": (),
+            }
+            started = await stack.enter_async_context(gateway_app.running(Settings(**{**given, **settings})))
+            await _until_idle(started, workers)
+            return started
+
+        yield start
+
+
+async def _until_idle(started: gateway_app.Gateway, workers: int) -> None:
+    """Wait until so many workers could take a job."""
+    async with asyncio.timeout(20):
+        while [view.state for view in started.parts.fleet.views()].count(model.WorkerState.IDLE) < workers:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def gateway(start_gateway: Start) -> gateway_app.Gateway:
+    """A whole gateway with two simulated workers."""
+    return await start_gateway()

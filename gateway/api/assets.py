@@ -16,7 +16,8 @@ from gateway.domain import errors, model
 router = APIRouter(tags=["assets"])
 
 _EXAMPLE_HASH = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
-_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"application/octet-stream": _BYTES, "*/*": _BYTES}
 
 
 class FromHash(body.RequestBody):

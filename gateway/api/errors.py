@@ -116,15 +116,16 @@ async def _http_exception(request: Request, refused: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Every method that some route takes at the request's path."""
-    methods: set[str] = set()
+    """Every method that some route takes at the request's path; a path that is written out counts before `{id}`."""
+    methods: dict[str, set[str]] = {}
     for route in request.app.routes:
         match, _ = route.matches(request.scope)
         if match is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
-    if "GET" in methods:
-        methods.add("HEAD")
-    return sorted(methods)
+            methods.setdefault(route.path, set()).update(route.methods or ())
+    found = methods.get(request.scope["path"]) or set[str]().union(*methods.values())
+    if "GET" in found:
+        found.add("HEAD")
+    return sorted(found)
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:

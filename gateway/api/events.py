@@ -32,16 +32,29 @@ KEEPALIVE = b": keepalive\n\n"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _GLANCE = 1.0  #: how often a quiet stream looks whether the gateway stops
 
-#: How the stream is documented.
+_PAYLOADS = {"status": "StatusEvent", "progress": "Progress", "preview": "PreviewEvent", "output": "Output"}
+
+#: The events by name, with the schema of their data.
+CATALOG: dict[str, Any] = {name: {"schema": f"#/components/schemas/{schema}"} for name, schema in _PAYLOADS.items()}
+
+
+def _event_schema(name: str, schema: str) -> dict[str, Any]:
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": f"#/components/schemas/{schema}"},
+    }
+    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
+
+
+#: How the stream is documented: `itemSchema` is that of one event, as OpenAPI 3.2 has it.
 DOCUMENTED: dict[str, Any] = {
     "description": "Frames of `event:` and `data:`; the payloads are the schemas in `x-sse-events`.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
-}
-CATALOG: dict[str, Any] = {
-    "status": {"schema": "#/components/schemas/StatusEvent"},
-    "progress": {"schema": "#/components/schemas/Progress"},
-    "preview": {"schema": "#/components/schemas/PreviewEvent"},
-    "output": {"schema": "#/components/schemas/Output"},
+    "content": {
+        "text/event-stream": {
+            "itemSchema": {"oneOf": [_event_schema(name, schema) for name, schema in _PAYLOADS.items()]}
+        }
+    },
 }
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ PRIORITIES = (-100, 100)
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _WAIT = re.compile(r"wait=(\d{1,9})")
-_PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
+_PRINTABLE = re.compile(r"[ -~]{1,255}")
 
 #: Fields of request bodies. Metadata is checked by `metadata`, whose error code is the contract's own.
 Metadata = Annotated[
@@ -70,6 +70,7 @@ async def _idempotency_key(
             alias="Idempotency-Key",
             description="Single-use for 24 hours: a second request with the same key is refused with 422 "
             "`idempotency_key_reuse` and never executed. 1 to 255 printable ASCII characters.",
+            json_schema_extra={"pattern": f"^{_PRINTABLE.pattern}$"},
         ),
     ] = None,
 ) -> str | None:

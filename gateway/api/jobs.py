@@ -112,7 +112,9 @@ async def list_jobs(
     presenter: present.PresenterDep,
     status: Annotated[str | None, Query(description="Statuses, separated by commas.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"minLength": 1})
+    ] = None,
     batch_id: Annotated[str | None, Query(description="Only the jobs of this batch.")] = None,
     template: Annotated[str | None, Query(description="Only jobs of this template.")] = None,
 ) -> Response:
@@ -120,7 +122,7 @@ async def list_jobs(
     want = model.JobFilter(
         statuses=statuses_of(status),
         metadata=_metadata_filter(request),
-        batch_id=None if batch_id is None else model.BatchId(fields.uuid_or_missing(batch_id, what="batch")),
+        batch_id=None if batch_id is None else model.BatchId(_clean(batch_id, "batch_id")),
         template=None if template is None else _clean(template, "template"),
     )
     page = await known.store.jobs.page(caller.tenant, want, limit=limit, cursor=cursor_of(cursor))

@@ -60,7 +60,7 @@ class WorkerList(BaseModel):
 class WorkerRequest(body.RequestBody):
     """A ComfyUI that runs elsewhere."""
 
-    url: str = Field(max_length=2048, examples=["http://10.0.0.7:8188"])
+    url: str = Field(max_length=2048, json_schema_extra={"pattern": "^https?://"}, examples=["http://10.0.0.7:8188"])
     id: str | None = Field(default=None, pattern=f"^{_ID}$", description="Default: made of host and port.")
     depth: int = Field(default=1, ge=1, le=16, description="Jobs sent to it at once; more than 1 for slow networks.")
 
