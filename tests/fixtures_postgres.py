@@ -43,6 +43,7 @@ class PostgresServer:
     programs: Path
     folder: Path
     account: str | None  #: whom it runs as, when we are root: PostgreSQL refuses to
+    durable: bool  #: what it committed survives its crash
     process: subprocess.Popen[bytes] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -52,7 +53,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        settings = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
+        options = OPTIONS | ({"fsync": "on", "synchronous_commit": "on"} if self.durable else {})
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *settings],
@@ -77,6 +79,11 @@ class PostgresServer:
             self.process.send_signal(sent)
             self.process.wait(timeout=30)
             self.process = None
+
+    def remove(self) -> None:
+        """Stop it and delete all its files."""
+        self.stop()
+        shutil.rmtree(self.folder)
 
     def run(self, statement: str) -> None:
         """Run an administrator's statement."""
@@ -112,7 +119,7 @@ def _account() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def make_server() -> PostgresServer:
+def make_server(*, durable: bool = False) -> PostgresServer:
     """A new cluster, not started; skips where PostgreSQL is not installed."""
     programs = _programs()
     if programs is None:
@@ -128,7 +135,7 @@ def make_server() -> PostgresServer:
         capture_output=True,
         cwd=folder,
     )
-    return PostgresServer(programs=programs, folder=folder, account=account)
+    return PostgresServer(programs=programs, folder=folder, account=account, durable=durable)
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +146,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.start()
         yield server
     finally:
-        server.stop()
-        shutil.rmtree(server.folder)
+        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def _sqlite(url: sa.URL) -> Backend:
         url.set(drivername="sqlite"),
         poolclass=sa.NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        connect_args={"check_same_thread": False} | ({} if "timeout" in url.query else {"timeout": BUSY_SECONDS}),
     )
     event.listen(engine, "connect", _set_up_sqlite)
     return Backend(

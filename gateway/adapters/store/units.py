@@ -215,7 +215,8 @@ class _Seat:
         root = _root(error)
         if not self._backend.unavailable(root):
             return error
-        log.warning("store_unavailable", reason=str(root))
+        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+            log.warning("store_unavailable", reason=str(root))
         unavailable = errors.StoreUnavailable("The database cannot be used right now.")
         unavailable.__cause__ = error
         return unavailable
