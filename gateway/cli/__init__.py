@@ -1,8 +1,7 @@
 """`comfy-gateway`: the command line.
 
 One module a group of commands. What a command needs is imported when it runs, so that `--help` answers at once.
-Exit statuses: 0 done; 1 something failed (a job, a check, the server); 2 the command, settings or files are wrong;
-130 interrupted.
+Exit statuses: see `failures`.
 """
 
 from __future__ import annotations
@@ -12,11 +11,8 @@ import sys
 import typer
 
 import gateway
-from gateway.cli import doctor, simulate, up
+from gateway.cli import batch, demo, doctor, failures, jobs, run, simulate, templates, up, workers
 from gateway.domain import errors
-
-FAILED = 1
-WRONG = 2
 
 
 def _version(wanted: bool) -> None:
@@ -36,6 +32,12 @@ def build() -> typer.Typer:
     app = typer.Typer(name="comfy-gateway", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     app.callback()(_program)
     app.command("up")(up.up)
+    app.command("run")(run.run)
+    app.command("batch")(batch.batch)
+    app.add_typer(jobs.app(), name="jobs")
+    app.add_typer(workers.app(), name="workers")
+    app.add_typer(templates.app(), name="templates")
+    app.command("demo")(demo.demo)
     app.command("simulate", context_settings=simulate.SETTINGS)(simulate.simulate)
     app.command("doctor")(doctor.doctor)
     return app
@@ -48,7 +50,7 @@ def main() -> None:
         app()
     except errors.GatewayError as error:
         _tell(error)
-        sys.exit(WRONG if isinstance(error, errors.ConfigError | errors.InvalidRequest) else FAILED)
+        sys.exit(failures.status_of(error))
 
 
 def _tell(error: errors.GatewayError) -> None:

@@ -46,10 +46,11 @@ def doctor(
             "database": database,
         }
     )
-    from gateway import settings
+    from gateway import logs, settings
     from gateway.cli import checks
 
     wanted = settings.load(flags, file=config, environment=os.environ)
+    logs.configure("console", quiet=True)
     found = asyncio.run(checks.everything(wanted))
     shown = settings.redacted(wanted)
     wrong = any(finding.state == "wrong" for finding in found)

@@ -1,0 +1,252 @@
+"""What `comfy-gateway batch` does: each line ordered once, followed, saved, written down."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.cli import (
+    client,
+    failures,
+    files,
+    following,
+    inputs,
+    journal,
+    manifest,
+    ordering,
+    output,
+    shapes,
+    tallying,
+)
+from gateway.domain import errors
+from gateway.domain.templates import model as templates
+from gateway.domain.templates import values
+
+_BUSY_SECONDS = 5.0  #: before ordering again when the gateway's queue is full
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was asked for."""
+
+    file: Path
+    template: str | None
+    out: Path
+    in_flight: int
+
+
+async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Screen) -> int:
+    """Order what is left of the file, save what comes. Returns the exit status."""
+    lines = await asyncio.to_thread(manifest.read, wish.file, wish.template)
+    files.usable_folder(wish.out)
+    state = wish.out / f"{wish.file.name}.state.jsonl"
+    async with client.connect(url, api_key) as gateway:
+        known = {name: await ordering.known_template(gateway, name) for name in {line.template for line in lines}}
+        prepared = _prepared(lines, known, wish.file)
+        with journal.opened(state) as kept:
+            work = _Batch(wish=wish, gateway=gateway, templates=known, kept=kept, screen=screen, total=len(lines))
+            try:
+                async with tallying.shown(work.tally, screen.err):
+                    await work.all(prepared)
+            except asyncio.CancelledError:
+                screen.note("Interrupted. What was ordered goes on; run the same command to continue.", style="yellow")
+                raise
+            finally:
+                work.finish()
+    return failures.FAILED if work.tally.failed else failures.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A line whose values have their types, files as `inputs.Upload`."""
+
+    line: manifest.Line
+    inputs: Mapping[str, Any]
+
+
+def _prepared(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Template], file: Path) -> list[_Prepared]:
+    """Every line with typed values; Wrong with names that are no parameters and files that are not there."""
+    faults: list[errors.Fault] = []
+    prepared: list[_Prepared] = []
+    for line in lines:
+        parameters = {parameter.name: parameter for parameter in known[line.template].parameters}
+        found: dict[str, Any] = {}
+        for name, value in line.inputs.items():
+            parameter = parameters.get(name)
+            if parameter is None:
+                faults.append(_at(line, inputs.unknown(name, parameters)))
+                continue
+            try:
+                found[name] = _value(parameter, value, line, file.parent)
+            except values.Refused as refused:
+                faults.append(_at(line, values.fault(parameter, refused.reason, refused.message)))
+        prepared.append(_Prepared(line, found))
+    if faults:
+        count = "one value is" if len(faults) == 1 else f"{len(faults)} values are"
+        raise failures.Wrong(f"{count} wrong in {file}, nothing was ordered", faults=faults[:50])
+    return prepared
+
+
+def _at(line: manifest.Line, fault: errors.Fault) -> errors.Fault:
+    return dataclasses.replace(fault, index=line.number)
+
+
+def _value(parameter: templates.Parameter, value: Any, line: manifest.Line, folder: Path) -> Any:
+    if values.is_file(parameter) and isinstance(value, str):
+        return inputs.file_value(value, folder)
+    typed = values.from_text(parameter, value) if line.texts else value
+    inputs.check(parameter, typed)
+    return typed
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    wish: Wish
+    gateway: client.Gateway
+    templates: Mapping[str, shapes.Template]
+    kept: journal.Journal
+    screen: output.Screen
+    total: int
+    tally: tallying.Tally = field(init=False)
+    uploader: inputs.Uploader = field(init=False)
+    failed: dict[int, manifest.Line] = field(default_factory=dict[int, manifest.Line])
+
+    def __post_init__(self) -> None:
+        self.tally = tallying.Tally(total=self.total)
+        self.uploader = inputs.Uploader(gateway=self.gateway)
+
+    async def all(self, prepared: Sequence[_Prepared]) -> None:
+        """Every line that is not done; so many at once as are wished for."""
+        waiting = [each for each in prepared if not self._is_done(each.line)]
+        self.tally.before = len(prepared) - len(waiting)
+        rest = iter(waiting)
+        await ordering.together([self._some(rest) for _ in range(min(self.wish.in_flight, len(waiting)))])
+
+    def _is_done(self, line: manifest.Line) -> bool:
+        entry = self.kept.of(line.key)
+        return entry is not None and entry.state == "done"
+
+    async def _some(self, rest: Iterator[_Prepared]) -> None:
+        for each in rest:
+            self.tally.flying += 1
+            try:
+                await self._one(each)
+            finally:
+                self.tally.flying -= 1
+
+    async def _one(self, each: _Prepared) -> None:
+        """One line to its end."""
+        try:
+            job, number = await self._job(each)
+            saved = await self._saved(each.line, job)
+        except failures.Refused as refused:
+            if refused.http_status >= 500 or refused.http_status in {401, 403}:
+                raise
+            self._failed(each.line, reason=refused.message, faults=[fault.as_dict() for fault in refused.faults])
+            return
+        self.tally.simulated = self.tally.simulated or job.simulated
+        if not job.succeeded:
+            self._failed(each.line, job=job, reason=job.complaint or job.status)
+            return
+        self.kept.write(each.line.key, "done", number=number, job=job.id, files=[str(path) for path in saved])
+        self.tally.done += 1
+        self.tally.images += len(saved)
+        self._told(each.line, job=job, saved=saved)
+
+    async def _saved(self, line: manifest.Line, job: shapes.Job) -> list[Path]:
+        name = files.stem(line.template, job, self.templates[line.template].seed)
+        return await files.save(self.gateway, job, self.wish.out, name) if job.succeeded else []
+
+    def _failed(self, line: manifest.Line, *, reason: str, job: shapes.Job | None = None, **more: Any) -> None:
+        entry = self.kept.of(line.key)
+        number = entry.number if entry else 1
+        self.kept.write(line.key, "failed", number=number, job=job and job.id, reason=reason, **more)
+        self.tally.failed += 1
+        self.failed[line.number] = line
+        self._told(line, job=job, reason=reason, **more)
+
+    def _told(self, line: manifest.Line, *, job: shapes.Job | None, saved: Sequence[Path] = (), **more: Any) -> None:
+        if self.screen.as_json:
+            record = {"line": line.number, "status": job.status if job else "refused", "job": job and job.id}
+            self.screen.json({**record, "files": [str(path) for path in saved], **more}, lines=True)
+        elif more:
+            self.screen.note(f"line {line.number}: {more['reason']}", style="red")
+
+    # Ordering, once.
+
+    async def _job(self, each: _Prepared) -> tuple[shapes.Job, int]:
+        """The line's job at its end, and the number of the try: one that was ordered before, or a new one."""
+        entry = self.kept.of(each.line.key)
+        number = 1 if entry is None else entry.number + 1 if entry.state == "failed" else entry.number
+        if entry is not None and entry.state != "failed":
+            found = entry.job or await self._found(self.kept.order_key(each.line.key, number))
+            job = await self._followed(found) if found else None
+            if job is not None:
+                return job, number
+            number += found is not None  # the gateway has forgotten it: this is a new try
+        job_id = await self._ordered(each, number)
+        self.kept.write(each.line.key, "ordered", number=number, job=job_id)
+        job = await self._followed(job_id)
+        if job is None:
+            raise failures.CommandFailed(f"the gateway knows nothing of its job {job_id} any more")
+        return job, number
+
+    async def _followed(self, job_id: str) -> shapes.Job | None:
+        """The job at its end; None when the gateway has none of this id."""
+        try:
+            return await following.follow(self.gateway, job_id, lambda _name, _data: None)
+        except failures.Refused as refused:
+            if refused.http_status != 404:
+                raise
+            return None
+
+    async def _ordered(self, each: _Prepared, number: int) -> str:
+        """Order a line. An answer that is lost is no reason to order twice."""
+        given = await self.uploader.uploaded(each.inputs)
+        key = self.kept.order_key(each.line.key, number)
+        about = {"priority": each.line.priority, "metadata": {**each.line.metadata, journal.MARK: key}}
+        self.kept.write(each.line.key, "ordering", number=number)
+        while True:
+            try:
+                return (await self.gateway.order_template(each.line.template, given, about, key=key)).id
+            except failures.Unreachable as lost:
+                if not lost.sent:
+                    raise
+                found = await self._found(key)  # waits for the gateway to come back
+            except failures.Refused as refused:
+                if refused.http_status == 429:
+                    await asyncio.sleep(refused.retry_after or _BUSY_SECONDS)
+                    continue
+                found = await self._found(key) if refused.word == "idempotency_key_reuse" else None
+                if found is None:
+                    raise
+            if found is not None:
+                return found
+
+    async def _found(self, key: str) -> str | None:
+        """The job that carries this key, if there is one."""
+        async for job in self.gateway.jobs({f"metadata[{journal.MARK}]": key}, limit=1):
+            return job.id
+        return None
+
+    def finish(self) -> None:
+        """The failures' file and the summary."""
+        failed = self.wish.out / f"{self.wish.file.name}.failed.jsonl"
+        failed.unlink(missing_ok=True)
+        if self.failed:
+            lines = [orjson.dumps(line.as_dict()) + b"\n" for _, line in sorted(self.failed.items())]
+            failed.write_bytes(b"".join(lines))
+        if self.screen.as_json:
+            self.screen.json({"summary": self.tally.as_dict()}, lines=True)
+            return
+        self.screen.out.print(output.plain(tallying.summary(self.tally, self.wish.out)))
+        if self.failed:
+            self.screen.note(f"The lines that failed are in {failed}; running this again tries them again.", style="")
+        if self.tally.simulated:
+            self.screen.note("Simulated: drawn by a simulator from prompt and seed, not by a model.", style="yellow")

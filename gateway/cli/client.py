@@ -1,0 +1,264 @@
+"""The gateway as the commands see it: one method a thing to ask for.
+
+Connections that fail after the gateway was met once are tried again for a while, because a gateway that is restarted is
+back within seconds. What orders something carries an idempotency key, so that trying again orders nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import orjson
+
+from gateway.cli import failures, shapes, sse
+
+_CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 60.0
+_SILENCE_SECONDS = 45.0  #: a stream says something every 15 seconds
+_PATIENCE_SECONDS = 20.0  #: how long a gateway that was met before may be away
+_PAGE = 100
+_CHUNK = 1 << 18
+
+
+@asynccontextmanager
+async def connect(url: str, api_key: str | None = None) -> AsyncGenerator[Gateway]:
+    """A client of the gateway at this URL. Nothing is sent yet."""
+    base = _base(url)
+    headers = {"User-Agent": "comfy-gateway-cli", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+        yield Gateway(session, base)
+
+
+def _base(url: str) -> str:
+    try:
+        found = urlsplit(url)
+        usable = found.scheme in {"http", "https"} and bool(found.hostname) and found.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise failures.Wrong(f"{url!r} is not the URL of a gateway", way_out="write it like http://127.0.0.1:8180")
+    return url.rstrip("/")
+
+
+class Gateway:
+    """A running gateway."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self._session = session
+        self._met = False
+        self.base = base
+
+    # Templates.
+
+    async def templates(self) -> Mapping[str, Any]:
+        """All templates, and the broken files."""
+        return await self._get("/v1/templates")
+
+    async def template(self, name: str) -> shapes.Template:
+        """One template with its parameters."""
+        return shapes.Template.of(await self._get(f"/v1/templates/{quote(name, safe='')}"))
+
+    # Orders.
+
+    async def order_template(
+        self, name: str, inputs: Mapping[str, Any], about: Mapping[str, Any], *, key: str | None = None
+    ) -> shapes.Job:
+        """Order one job of a template. `about` holds metadata and priority."""
+        body = {"inputs": dict(inputs), **about}
+        return shapes.Job.of(await self._post(f"/v1/templates/{quote(name, safe='')}/jobs", body, key=key))
+
+    async def order_workflow(self, workflow: Any, about: Mapping[str, Any]) -> shapes.Job:
+        """Order one job of an API-format graph."""
+        return shapes.Job.of(await self._post("/api/v2/jobs", {"workflow": workflow, **about}))
+
+    async def order_copies(
+        self, name: str, inputs: Mapping[str, Any], about: Mapping[str, Any], *, n: int
+    ) -> Sequence[str]:
+        """Order one template n times, with the seeds seed, seed + 1, …: all or none. Returns the jobs' ids."""
+        body = {"template": name, "inputs": dict(inputs), "n": n, **about}
+        return [str(job) for job in (await self._post("/v1/batches", body))["job_ids"]]
+
+    # Jobs.
+
+    async def job(self, job_id: str) -> shapes.Job:
+        """A job as it is now."""
+        return shapes.Job.of(await self._get(f"/api/v2/jobs/{quote(job_id, safe='')}"))
+
+    async def jobs(self, filters: Mapping[str, str], *, limit: int) -> AsyncIterator[shapes.Job]:
+        """Jobs, newest first."""
+        cursor: str | None = None
+        while limit > 0:
+            page = {**filters, "limit": str(min(limit, _PAGE)), **({"cursor": cursor} if cursor else {})}
+            answer = await self._get("/api/v2/jobs", params=page)
+            for item in answer["jobs"]:
+                yield shapes.Job.of(item)
+            limit -= len(answer["jobs"])
+            cursor = answer.get("next_cursor")
+            if not cursor:
+                return
+
+    async def cancel(self, job_id: str) -> shapes.Job:
+        """Ask for a job's end."""
+        return shapes.Job.of(await self._post(f"/api/v2/jobs/{quote(job_id, safe='')}/cancel"))
+
+    async def events(self, job_id: str) -> AsyncIterator[sse.Event]:
+        """A job's live stream, until the gateway ends it. Unreachable when it breaks."""
+        decoder = sse.Decoder()
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+        try:
+            async with self._session.get(
+                f"{self.base}/api/v2/jobs/{quote(job_id, safe='')}/events",
+                headers={"Accept": "text/event-stream"},
+                timeout=timeout,
+            ) as response:
+                await _refuse(response)
+                async for chunk in response.content.iter_any():
+                    for event in decoder.feed(chunk):
+                        yield event
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error, sent=True) from None
+
+    # Assets.
+
+    async def has_bytes(self, content_hash: str) -> bool:
+        """Whether these bytes are there already."""
+        try:
+            await self._ask("HEAD", f"/api/v2/assets/by-hash/{content_hash}")
+        except failures.Refused as refused:
+            if refused.http_status == 404:
+                return False
+            raise
+        return True
+
+    async def mint(self, content_hash: str, file_path: str) -> str:
+        """An asset over bytes that are there already. Returns its id."""
+        body = {"hash": content_hash, "file_path": file_path, "tags": ["input"]}
+        return str((await self._post("/api/v2/assets/from-hash", body))["id"])
+
+    async def upload(self, path: Path, *, file_path: str, content_type: str, content_hash: str) -> str:
+        """Upload a file. Returns its asset's id."""
+        with path.open("rb") as file:
+            form = aiohttp.FormData()
+            form.add_field("content_type", content_type)
+            form.add_field("file_path", file_path)
+            form.add_field("expected_hash", content_hash)
+            form.add_field("tags", "input")
+            form.add_field("file", file, filename=file_path, content_type=content_type)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+            answer = await self._ask("POST", "/api/v2/assets", data=form, timeout=timeout, again=False)
+        return str(orjson.loads(answer)["id"])
+
+    async def download(self, asset_id: str, path: Path) -> None:
+        """Write an asset's bytes to a file."""
+        try:
+            async with self._session.get(f"{self.base}/api/v2/assets/{quote(asset_id, safe='')}/content") as response:
+                await _refuse(response)
+                with path.open("wb") as file:
+                    async for chunk in response.content.iter_chunked(_CHUNK):
+                        file.write(chunk)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error, sent=True) from None
+
+    # Workers.
+
+    async def workers(self) -> Sequence[Mapping[str, Any]]:
+        """All workers."""
+        return (await self._get("/v1/workers"))["workers"]
+
+    async def add_worker(self, url: str, *, worker_id: str | None, depth: int) -> Mapping[str, Any]:
+        """Take a ComfyUI into use."""
+        body = {"url": url, "depth": depth, **({"id": worker_id} if worker_id else {})}
+        return await self._post("/v1/workers", body)
+
+    async def remove_worker(self, worker_id: str, *, drain: bool) -> Mapping[str, Any] | None:
+        """Remove a worker; the worker when it finishes something first."""
+        answer = await self._ask(
+            "DELETE", f"/v1/workers/{quote(worker_id, safe='')}", params={"drain": "true" if drain else "false"}
+        )
+        return orjson.loads(answer) if answer else None
+
+    # The wire.
+
+    async def _get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
+        return self._json(await self._ask("GET", path, params=params))
+
+    async def _post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None) -> Any:
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid.uuid4())}
+        data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+        return self._json(await self._ask("POST", path, data=data, headers=headers))
+
+    def _json(self, data: bytes) -> Any:
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise self._stranger() from None
+
+    def _stranger(self) -> failures.Unreachable:
+        return failures.Unreachable(f"what answers at {self.base} is not a gateway", way_out="check --url")
+
+    async def _ask(self, method: str, path: str, *, again: bool = True, **more: Any) -> bytes:
+        """One request. Connections that fail are tried again where that can do no harm."""
+        deadline = time.monotonic() + (_PATIENCE_SECONDS if self._met and again else 0.0)
+        while True:
+            try:
+                return await self._once(method, path, **more)
+            except failures.Unreachable as lost:
+                if time.monotonic() >= deadline or (lost.sent and method == "POST"):
+                    raise
+            await asyncio.sleep(0.25)
+
+    async def _once(self, method: str, path: str, **more: Any) -> bytes:
+        try:
+            async with self._session.request(method, self.base + path, allow_redirects=False, **more) as response:
+                await _refuse(response)
+                self._met = True
+                return await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise self._unreachable(error, sent=False) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error, sent=True) from None
+
+    def _unreachable(self, error: Exception, *, sent: bool) -> failures.Unreachable:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            reason, way_out = (
+                _reason(error),
+                "start one with `comfy-gateway up --simulate 2`, or say where it is: --url",
+            )
+        elif isinstance(error, TimeoutError):
+            reason, way_out = "it does not answer", "see the gateway's log"
+        else:
+            reason, way_out = f"the connection broke ({error or type(error).__name__})", "see the gateway's log"
+        return failures.Unreachable(f"no gateway at {self.base}: {reason}", way_out=way_out, sent=sent)
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error.os_error, ConnectionRefusedError):
+        return "the connection was refused"
+    return error.os_error.strerror or str(error)
+
+
+async def _refuse(response: aiohttp.ClientResponse) -> None:
+    """Refused when the answer is an error."""
+    if response.status < 300:
+        return
+    body = await response.read()
+    try:
+        answer = orjson.loads(body) if body else {}
+    except orjson.JSONDecodeError:
+        answer = {}
+    later = response.headers.get("Retry-After", "")
+    raise failures.Refused(
+        response.status,
+        answer if isinstance(answer, dict) else {},
+        retry_after=float(later) if later.isdecimal() else None,
+    )

@@ -1,0 +1,30 @@
+"""`comfy-gateway demo`: everything at once, on simulated workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli import connection, output
+
+
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures.")] = Path("demo-output"),
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Simulated workers.")] = 2,
+    picture: Annotated[
+        Path | None, typer.Option(hidden=True, help="Draw the terminal's last state as an SVG, for the docs.")
+    ] = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Start a gateway with simulated workers, run three templates through it, show what happens, end it.
+
+    It needs no GPU, no model and no free port of yours; the gateway's data goes to a temporary folder. Pictures of an
+    earlier demo are replaced.
+    """
+    from gateway.cli import demonstration
+
+    wish = demonstration.Wish(out=out, workers=workers, picture=picture)
+    output.run(lambda screen: demonstration.play(wish, screen), as_json=as_json)

@@ -1,0 +1,261 @@
+"""What `comfy-gateway demo` does: a real gateway with simulated workers, as processes, and jobs ordered over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gateway import supervisor
+from gateway.adapters import templates as folders
+from gateway.cli import board, client, failures, interrupts, ordering, output
+from gateway.domain.templates import binding
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_PROMPT = "a red fox in the snow"
+_SEED = 7
+_MARK = "gateway_ready"
+_SIMULATED = (
+    "Simulated: no model drew them. Those of sdxl are stand-ins made from prompt and seed; edit and contact-sheet "
+    "compute what ComfyUI would."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was asked for."""
+
+    out: Path
+    workers: int
+    picture: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """Jobs of one template."""
+
+    template: str
+    told_by: str
+    words: tuple[str, ...]
+    n: int = 1
+
+
+async def play(wish: Wish, screen: output.Screen) -> int:
+    """The whole demo. Returns the exit status."""
+    began = time.monotonic()
+    screen.note("Starting a gateway with simulated workers: real processes, no GPU, no models.", style="")
+    async with interrupts.watched() as stop, _gateway(wish, screen) as url, client.connect(url) as gateway:
+        stop.gentle = True
+        await _workers_ready(gateway, wish.workers)
+        screen.note(f"Ready at {url} after {output.duration(time.monotonic() - began)}.\n", style="")
+        async with board.shown(screen.err) as lines:
+            results = await _jobs(gateway, wish, lines, stop)
+        rows = lines
+    if stop.asked.is_set():
+        return failures.INTERRUPTED
+    good = all(result.job.succeeded and result.saved for result in results)
+    _report(wish, screen, results)
+    if wish.picture is not None:
+        _draw(wish.picture, rows, results, wish)
+    return failures.DONE if good else failures.FAILED
+
+
+async def _jobs(
+    gateway: client.Gateway, wish: Wish, lines: board.Board, stop: interrupts.Interrupts
+) -> list[ordering.Result]:
+    """Three templates; the contact sheet shows what the first two made."""
+    saving = ordering.Saving(folder=wish.out, replace=True)
+    photo = folders.builtin_folder() / "assets" / "harbour.png"
+    steps = (
+        _Step(template="sdxl", told_by="seed", words=(f"prompt={_PROMPT}", f"seed={_SEED}", "steps=15"), n=3),
+        _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=soft_light", "amount=0.8")),
+        _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=difference", "amount=0.6")),
+    )
+    orders = [await _placed(gateway, wish, step) for step in steps]
+    made = await ordering.watch(gateway, orders, lines, stop, saving)
+    pictures = [output.id for result in made for output in result.job.outputs]
+    if len(pictures) < 4 or stop.asked.is_set():
+        return made
+    chosen = {f"image_{number}": binding.reference(asset) for number, asset in enumerate(pictures[1:5], 1)}
+    job = await gateway.order_template("contact-sheet", chosen, {})
+    sheet = ordering.Order(name="contact-sheet", told_by=None, job_ids=(job.id,), alone=True)
+    return [*made, *await ordering.watch(gateway, [sheet], lines, stop, saving)]
+
+
+async def _placed(gateway: client.Gateway, wish: Wish, step: _Step) -> ordering.Order:
+    order = await ordering.place(gateway, ordering.Wish(what=step.template, words=step.words, n=step.n, out=wish.out))
+    return dataclasses.replace(order, told_by=step.told_by)
+
+
+async def _workers_ready(gateway: client.Gateway, count: int) -> None:
+    """Wait until every worker can take a job, so that the demo shows all of them at work."""
+    async with asyncio.timeout(_START_SECONDS):
+        while sum(worker["state"] == "idle" for worker in await gateway.workers()) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+# The gateway's process.
+
+
+@asynccontextmanager
+async def _gateway(wish: Wish, screen: output.Screen) -> AsyncGenerator[str]:
+    """A gateway on a free port with its data in a temporary folder; ended and removed afterwards."""
+    data = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="comfy-gateway-demo-"))
+    log = data / "gateway.log"
+    keep = True
+    try:
+        process = await _spawn(wish, data)
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        reading = asyncio.create_task(_read(process, log, ready))
+        try:
+            yield await _url(ready)
+        finally:
+            await _stop(process)
+            await reading
+        keep = False
+    except asyncio.CancelledError:
+        keep = False
+        raise
+    finally:
+        if keep:
+            screen.note(f"What the gateway said is in {log}", style="yellow")
+        else:
+            await asyncio.to_thread(shutil.rmtree, data, ignore_errors=True)
+
+
+async def _spawn(wish: Wish, data: Path) -> asyncio.subprocess.Process:
+    """`comfy-gateway up`, in no way special, but tied to us: should we be killed, it ends with all its children."""
+    tether = Path(supervisor.__file__).with_name("tether.py")
+    settings = ("--simulate", str(wish.workers), "--port", "0", "--data-dir", str(data / "data"), "--log", "json")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFY_GATEWAY_")}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", str(tether), str(os.getpid())),
+        *(sys.executable, "-c", "from gateway import cli; cli.main()", "up", *settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=data,  # no gateway.toml and no workflows of this folder
+        env=environment,
+        start_new_session=True,  # Ctrl-C is ours
+    )
+
+
+async def _read(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Future[str]) -> None:
+    """Keep what it says, and find its URL in that."""
+    if process.stderr is None:
+        raise RuntimeError("the gateway was started without a pipe")
+    with await asyncio.to_thread(log.open, "wb") as file:
+        async for line in process.stderr:
+            file.write(line)
+            file.flush()
+            if not ready.done() and _MARK.encode() in line:
+                ready.set_result(str(_record(line).get("url")))
+    if not ready.done():
+        ready.set_exception(failures.CommandFailed("the demo's gateway did not start"))
+
+
+def _record(line: bytes) -> Mapping[str, Any]:
+    with suppress(orjson.JSONDecodeError):
+        found = orjson.loads(line)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+async def _url(ready: asyncio.Future[str]) -> str:
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            return await ready
+    except TimeoutError:
+        raise failures.CommandFailed(f"the demo's gateway was not ready within {_START_SECONDS:g} seconds") from None
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+# What is left to see.
+
+
+def _report(wish: Wish, screen: output.Screen, results: Sequence[ordering.Result]) -> None:
+    if screen.as_json:
+        screen.json({"jobs": [result.as_dict() for result in results]})
+        return
+    screen.out.print()
+    _say(screen.out, wish, results)
+
+
+def _say(console: Console, wish: Wish, results: Sequence[ordering.Result]) -> None:
+    console.print(ordering.result_table(results))
+    console.print()
+    for text, style in _words(wish):
+        console.print(output.plain(text, style=style))
+
+
+def _words(wish: Wish) -> tuple[tuple[str, str], ...]:
+    return (
+        (f"The pictures are in {wish.out}{os.sep}.", ""),
+        (
+            _SIMULATED,
+            "yellow",
+        ),
+        ("", ""),
+        ("What next:", "bold"),
+        ("  comfy-gateway up --simulate 2            the same gateway, to stay; on http://127.0.0.1:8180", ""),
+        ("  comfy-gateway up --comfyui ~/ComfyUI     on your GPUs, one ComfyUI each", ""),
+        ('  comfy-gateway run sdxl prompt="a red fox"    then, in another terminal', ""),
+    )
+
+
+def _draw(path: Path, rows: board.Board, results: Sequence[ordering.Result], wish: Wish) -> None:
+    """What the terminal showed at the end, as an SVG for the README."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(record=True, width=112, height=40, force_terminal=True, file=io.StringIO(), markup=False)
+    console.print("$ make demo", style="bold")
+    console.print(board.render(list(rows.rows.values()), height=40, now=time.monotonic()))
+    console.print()
+    _say(console, wish, results)
+    path.write_text(console.export_svg(title="make demo", code_format=_SVG), encoding="utf-8")
+
+
+#: As rich draws it, without the font that it would fetch from elsewhere.
+_SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
+ font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font-size: 18px; font-family: sans-serif; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+</clipPath>{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">{backgrounds}
+<g class="{unique_id}-matrix">{matrix}</g></g>
+</svg>
+"""

@@ -1,0 +1,118 @@
+"""`comfy-gateway jobs`: what was ordered, how it stands, its end."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli import connection, output
+
+JobIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, or the ends of ids as tables show them.")]
+
+
+def app() -> typer.Typer:
+    """The group of commands."""
+    group = typer.Typer(help="List, show, follow and cancel jobs.", no_args_is_help=True)
+    group.command("list")(list_jobs)
+    group.command("show")(show)
+    group.command("watch")(watch)
+    group.command("cancel")(cancel)
+    return group
+
+
+def list_jobs(
+    *,
+    status: Annotated[
+        str | None, typer.Option(help="queued, running, succeeded, …; several with commas.", show_default=False)
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="Only jobs of this template.", show_default=False)] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only jobs with this note; may be repeated.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """List jobs, newest first.
+
+    Examples:
+
+        comfy-gateway jobs list --status queued,running
+
+        comfy-gateway jobs list --metadata project=foxes --limit 100 --json
+    """
+    from gateway.cli import job_tables
+
+    wish = job_tables.Wish(status=status, template=template, metadata=tuple(metadata or ()), limit=limit)
+    output.run(lambda screen: job_tables.listing(wish, url, api_key, screen), as_json=as_json)
+
+
+def show(
+    job: Annotated[str, typer.Argument(metavar="ID", help="An id, or the end of one.")],
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Show a job: its tries on the workers, its inputs, its outputs with their URLs, and why it failed.
+
+    Examples:
+
+        comfy-gateway jobs show 5f9d20c1
+    """
+    from gateway.cli import job_tables
+
+    output.run(lambda screen: job_tables.one(job, url, api_key, screen), as_json=as_json)
+
+
+def watch(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]…", help="Ids or their ends; none: all that have not ended.", show_default=False),
+    ] = None,
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Follow jobs to their end. Ctrl-C leaves; the jobs go on.
+
+    Examples:
+
+        comfy-gateway jobs watch
+
+        comfy-gateway jobs watch 5f9d20c1 77ab01e4 --json
+
+    With --json every event is a line: {"job", "event", "data"}. Exit status 1 when one of them did not succeed.
+    """
+    from gateway.cli import job_watching
+
+    output.run(lambda screen: job_watching.watch(jobs or [], url, api_key, screen), as_json=as_json)
+
+
+def cancel(
+    jobs: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids or their ends.", show_default=False)
+    ] = None,
+    *,
+    all_queued: Annotated[bool, typer.Option("--all-queued", help="Everything that waits.")] = False,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Cancel jobs: one that waits ends at once, one that runs is asked to stop.
+
+    Examples:
+
+        comfy-gateway jobs cancel 5f9d20c1
+
+        comfy-gateway jobs cancel --all-queued
+    """
+    from gateway.cli import job_watching
+
+    output.run(
+        lambda screen: job_watching.cancel(jobs or [], url, api_key, screen, all_queued=all_queued), as_json=as_json
+    )

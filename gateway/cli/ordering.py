@@ -1,0 +1,310 @@
+"""What `comfy-gateway run` does: order, follow, save, report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from gateway.cli import board, client, failures, files, following, inputs, interrupts, output, shapes
+from gateway.domain import errors
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.templates import building, values
+from gateway.domain.templates import model as templates
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_STREAMS = 48  #: jobs that are followed at once; the others wait their turn in the queue anyway
+_SEED_BITS = 48
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was asked for."""
+
+    what: str
+    words: tuple[str, ...] = ()
+    n: int = 1
+    out: Path = Path("out")
+    priority: int = 0
+    metadata: tuple[str, ...] = ()
+    wait: bool = True
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Jobs that were ordered together."""
+
+    name: str
+    told_by: str | None  #: the parameter that tells them apart: the seed
+    job_ids: tuple[str, ...]
+    alone: bool = False  #: no other job has this name
+
+    def label(self, job: shapes.Job) -> str:
+        """What to call a job on the screen."""
+        if self.alone:
+            return self.name
+        value = job.inputs.get(self.told_by) if self.told_by else None
+        return f"{self.name} {shapes.short(job.id)}" if value is None else f"{self.name} {self.told_by} {value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A job that ended, with its files."""
+
+    job: shapes.Job
+    label: str
+    saved: tuple[Path, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The job as the gateway tells it, and where its files are."""
+        return {**self.job.raw, "files": [str(path) for path in self.saved]}
+
+
+async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Screen) -> int:
+    """Order, and unless told otherwise wait and save. Returns the exit status."""
+    async with client.connect(url, api_key) as gateway, interrupts.watched() as stop:
+        order = await place(gateway, wish)
+        if not wish.wait:
+            _show_ids(screen, order)
+            return failures.DONE
+        stop.gentle = True
+        await _warn_without_workers(gateway, screen)
+        async with board.shown(screen.err) as lines:
+            results = await watch(gateway, [order], lines, stop, Saving(folder=wish.out), timeout=wish.timeout)
+        report(screen, results)
+    if stop.asked.is_set():
+        return failures.INTERRUPTED
+    return failures.DONE if all(result.job.succeeded for result in results) else failures.FAILED
+
+
+async def place(gateway: client.Gateway, wish: Wish) -> Order:
+    """Order what is wished for: a template by its name, a workflow by its file."""
+    if wish.wait:
+        files.usable_folder(wish.out)
+    about: dict[str, Any] = {"priority": wish.priority}
+    if wish.metadata:
+        about["metadata"] = pairs(wish.metadata, "--metadata")
+    if wish.what == "-" or wish.what.endswith(".json"):
+        return await _workflow(gateway, wish, about)
+    return await _template(gateway, wish, about)
+
+
+def pairs(words: Sequence[str], flag: str) -> dict[str, str]:
+    """`key=value` words as a mapping."""
+    found = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(found) != len(words):
+        raise failures.Wrong(f"{flag} takes key=value, each key once")
+    return found
+
+
+async def _template(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any]) -> Order:
+    template = await known_template(gateway, wish.what)
+    given = await inputs.Uploader(gateway=gateway).uploaded(inputs.from_words(wish.words, template.parameters))
+    if wish.n == 1:
+        job_ids: Sequence[str] = [(await gateway.order_template(template.name, given, about)).id]
+    else:
+        job_ids = await gateway.order_copies(template.name, given, about, n=wish.n)
+    return Order(name=template.name, told_by=template.seed, job_ids=tuple(job_ids))
+
+
+async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
+    """The template of this name; Wrong with near misses."""
+    try:
+        return await gateway.template(name)
+    except failures.Refused as refused:
+        if refused.http_status == 404:
+            way_out = "`comfy-gateway templates list` shows them; a workflow's file ends with .json"
+            raise failures.Wrong(f"{name}: {refused.message}", way_out=way_out) from None
+        raise
+
+
+async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any]) -> Order:
+    """A graph as it is; with values or `-n`, its parameters are found in it as in a template without a sidecar."""
+    name = "workflow" if wish.what == "-" else Path(wish.what).stem
+    workflow = _read_json(wish.what)
+    if not wish.words and wish.n == 1:
+        return Order(name=name, told_by=None, job_ids=((await gateway.order_workflow(workflow, about)).id,))
+    graph = graphs.parse_graph(workflow)
+    parameters = building.build(name, graph).parameters
+    given = inputs.from_words(wish.words, parameters)
+    _check(parameters, given)
+    given = await inputs.Uploader(gateway=gateway).uploaded(given)
+    seed = shapes.seed_of(parameters)
+    if seed is None and wish.n > 1:
+        raise failures.Wrong("this workflow has no seed to tell the jobs apart", way_out="order it without -n")
+    job_ids: list[str] = []
+    first = secrets.randbits(_SEED_BITS) if given.get(seed or "", -1) == -1 else int(given[seed or ""])
+    for number in range(wish.n):
+        counted = {**given, **({seed: first + number} if seed and (wish.n > 1 or seed in given) else {})}
+        job_ids.append((await gateway.order_workflow(_patched(graph, parameters, counted), about)).id)
+    return Order(name=name, told_by=None, job_ids=tuple(job_ids))
+
+
+def _read_json(what: str) -> Any:
+    try:
+        return orjson.loads(inputs.stdin() if what == "-" else Path(what).read_bytes())
+    except OSError as error:
+        raise failures.Wrong(f"the workflow {what} cannot be read: {error.strerror}") from None
+    except orjson.JSONDecodeError as error:
+        raise failures.Wrong(f"{what} is not JSON: {error}") from None
+
+
+def _check(parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> None:
+    faults: list[errors.Fault] = []
+    for parameter in parameters:
+        try:
+            inputs.check(parameter, given.get(parameter.name))
+        except values.Refused as refused:
+            faults.append(values.fault(parameter, refused.reason, refused.message))
+    if faults:
+        raise inputs.refusal(faults)
+
+
+def _patched(graph: graphs.Graph, parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> graphs.Graph:
+    places = {
+        (target.node, target.input): given[parameter.name]
+        for parameter in parameters
+        if parameter.name in given
+        for target in parameter.targets
+    }
+    return graphs.replace_inputs(graph, places)
+
+
+async def _warn_without_workers(gateway: client.Gateway, screen: output.Screen) -> None:
+    with contextlib.suppress(failures.Refused):
+        if not await gateway.workers():
+            screen.note(
+                "The gateway has no worker yet, so this waits. Add one: comfy-gateway workers add http://127.0.0.1:8188",
+                style="yellow",
+            )
+
+
+# Following and saving.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """Where files go. `replace`: a file of the same name gives way."""
+
+    folder: Path
+    replace: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watch:
+    gateway: client.Gateway
+    lines: board.Board
+    saving: Saving
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_STREAMS))
+
+    async def one(self, order: Order, job_id: str) -> Result:
+        """Follow one job, save what it made."""
+
+        def tell(name: str, data: Mapping[str, Any]) -> None:
+            if name == "job":
+                self.lines.rename(job_id, order.label(shapes.Job.of(data)))
+            self.lines.tell(job_id, name, data)
+
+        async with self.turns:
+            job = await following.follow(self.gateway, job_id, tell)
+            name = order.name if order.alone else files.stem(order.name, job, order.told_by)
+            saved = await files.save(self.gateway, job, self.saving.folder, name, replace=self.saving.replace)
+        return Result(job=job, label=order.label(job), saved=tuple(saved))
+
+    async def cancel_all(self, stop: interrupts.Interrupts, job_ids: Sequence[str]) -> None:
+        """Once Ctrl-C is pressed, ask for the end of every job."""
+        await stop.asked.wait()
+        self.lines.say("Canceling; press Ctrl-C again to leave at once.")
+        for job_id in job_ids:
+            await self.gateway.cancel(job_id)
+
+
+async def watch(
+    gateway: client.Gateway,
+    orders: Sequence[Order],
+    lines: board.Board,
+    stop: interrupts.Interrupts,
+    saving: Saving,
+    *,
+    timeout: float | None = None,
+) -> list[Result]:
+    """Follow all jobs of these orders to their ends; the results are in the order of the jobs."""
+    follower = _Watch(gateway=gateway, lines=lines, saving=saving)
+    job_ids = [job_id for order in orders for job_id in order.job_ids]
+    for order in orders:
+        for job_id in order.job_ids:
+            lines.add(job_id, order.name if order.alone else f"{order.name} {shapes.short(job_id)}")
+    canceling = asyncio.create_task(follower.cancel_all(stop, job_ids))
+    try:
+        async with asyncio.timeout(timeout):
+            return await together([follower.one(order, job_id) for order in orders for job_id in order.job_ids])
+    except TimeoutError:
+        raise failures.CommandFailed(
+            f"not done within {timeout:g} seconds; the jobs go on",
+            way_out=f"follow them with: comfy-gateway jobs watch {' '.join(job_ids[:8])}",
+        ) from None
+    finally:
+        canceling.cancel()
+
+
+async def together(tasks: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once; the first error ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(task) for task in tasks]
+    except* errors.GatewayError as failed:
+        raise _first(failed) from None
+    return [task.result() for task in running]
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+# Reports.
+
+
+def report(screen: output.Screen, results: Sequence[Result]) -> None:
+    """A table of what was made, and why what failed did."""
+    if screen.as_json:
+        screen.json({"jobs": [result.as_dict() for result in results]})
+        return
+    screen.out.print(result_table(results))
+    for result in results:
+        if not result.job.succeeded:
+            why = result.job.complaint or result.job.status
+            screen.err.print(output.plain(f"{result.label} {result.job.status}: {why}", style="red"))
+            screen.err.print(output.plain(f"  comfy-gateway jobs show {result.job.id}", style="dim"))
+    if any(result.job.simulated for result in results):
+        screen.note("Simulated: drawn by a simulator from prompt and seed, not by a model.", style="yellow")
+
+
+def result_table(results: Sequence[Result]) -> RenderableType:
+    """Job, worker, seconds, files."""
+    table = output.table("job", "worker", "seconds", "file", right=["seconds"], keep=["worker", "seconds"])
+    for result in results:
+        seconds = "" if result.job.seconds is None else f"{result.job.seconds:.1f}"
+        saved = "\n".join(str(path) for path in result.saved) or f"({result.job.status})"
+        table.add_row(*(output.plain(cell) for cell in (result.label, result.job.worker or "", seconds, saved)))
+    return table
+
+
+def _show_ids(screen: output.Screen, order: Order) -> None:
+    if screen.as_json:
+        screen.json({"jobs": [{"id": job_id} for job_id in order.job_ids]})
+        return
+    for job_id in order.job_ids:
+        screen.out.print(job_id)
+    screen.note(f"Follow with: comfy-gateway jobs watch {' '.join(order.job_ids[:3])}")

@@ -1,0 +1,174 @@
+"""Templates as tables: from the gateway, or from folders on this machine where no gateway runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.adapters import templates as folders
+from gateway.cli import client, failures, ordering, output
+from gateway.domain.templates import describe, library
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FIRST_WORDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where templates are looked for. `named`: somebody said which gateway, so that no other place will do."""
+
+    folder: Path | None
+    url: str
+    api_key: str | None
+    named: bool
+
+    def local(self) -> library.Library:
+        """The templates on this machine."""
+        if self.folder is not None:
+            return folders.load(self.folder)
+        shipped, own = folders.load(folders.builtin_folder()), Path("workflows")
+        return shipped.with_over(folders.load(own)) if own.is_dir() else shipped
+
+
+async def listing(source: Source, screen: output.Screen) -> int:
+    """Show all templates. Returns 1 when a file is broken."""
+    found = await _all(source, screen)
+    broken: Sequence[Mapping[str, Any]] = found["broken"]
+    if screen.as_json:
+        screen.json(found)
+    else:
+        screen.out.print(_listing_table(found["templates"]))
+        for each in broken:
+            screen.err.print(output.plain(f"{each['name']} is broken: {each['reason']}", style="red"))
+    return failures.FAILED if broken else failures.DONE
+
+
+async def _all(source: Source, screen: output.Screen) -> Mapping[str, Any]:
+    if source.folder is None:
+        try:
+            async with client.connect(source.url, source.api_key) as gateway:
+                return await gateway.templates()
+        except failures.Unreachable as lost:
+            if source.named:
+                raise
+            screen.note(f"({lost.message}; these are the templates on this machine)")
+    found = source.local()
+    return {
+        "templates": [describe.summary(template) for template in found.templates],
+        "broken": [{"name": each.name, "source": each.source, "reason": each.reason} for each in found.broken],
+    }
+
+
+def _listing_table(templates: Sequence[Mapping[str, Any]]) -> RenderableType:
+    asked = any(each.get("runnable") is not None for each in templates)
+    columns = ("name", "what it does", *(("runs here",) if asked else ()), "parameters")
+    table = output.table(*columns, keep=["name", "runs here"])
+    for each in templates:
+        runs = {True: "yes", False: "no", None: "?"}[each.get("runnable")]
+        parameters = ", ".join(each["parameters"])
+        about = str(each.get("description") or each.get("title") or "")
+        cells = (each["name"], about.split(". ", maxsplit=1)[0].rstrip("."), *((runs,) if asked else ()), parameters)
+        table.add_row(*(output.plain(str(cell)) for cell in cells))
+    return table
+
+
+async def one(name: str, source: Source, screen: output.Screen) -> None:
+    """Show one template."""
+    show(await _described(name, source, screen), screen)
+
+
+async def _described(name: str, source: Source, screen: output.Screen) -> Mapping[str, Any]:
+    if source.folder is None:
+        try:
+            async with client.connect(source.url, source.api_key) as gateway:
+                return (await ordering.known_template(gateway, name)).raw
+        except failures.Unreachable as lost:
+            if source.named:
+                raise
+            screen.note(f"({lost.message}; this is the template on this machine)")
+    return describe.detail(source.local().get(name))
+
+
+def show(about: Mapping[str, Any], screen: output.Screen) -> None:
+    """Show a template's description."""
+    if screen.as_json:
+        screen.json(about)
+        return
+    out = screen.out
+    out.print(output.plain(f"{about['name']}: {about['title']}", style="bold"))
+    if about.get("description"):
+        out.print(output.plain(str(about["description"])))
+    if about.get("inferred"):
+        out.print(output.plain("The parameters were found in the graph; --write writes them as a file.", style="dim"))
+    out.print()
+    out.print(_parameter_table(about["parameters"]))
+    out.print()
+    for line in _needs(about):
+        out.print(output.plain(line))
+    out.print(output.plain(f"Order one: {_example(about)}", style="dim"))
+
+
+def _parameter_table(parameters: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = output.table("parameter", "type", "default", "takes", "what it is", keep=["parameter", "type"])
+    for each in parameters:
+        cells = (each["name"], each["type"], _default(each), _range(each), each.get("description") or each.get("title"))
+        table.add_row(*(output.plain(str(cell or "")) for cell in cells))
+    return table
+
+
+def _default(parameter: Mapping[str, Any]) -> str:
+    if parameter.get("required"):
+        return "(required)"
+    if parameter.get("default_file"):
+        return str(parameter["default_file"])
+    if parameter["type"] == "seed":
+        return "(drawn)"
+    default = parameter.get("default")
+    text = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+    return text if len(text) <= _FIRST_WORDS else f"{text[:_FIRST_WORDS]}…"
+
+
+def _range(parameter: Mapping[str, Any]) -> str:
+    choices = parameter.get("choices")
+    if choices:
+        return ", ".join(map(str, choices))
+    low, high = (_number(parameter.get(name)) for name in ("minimum", "maximum"))
+    if low and high:
+        return f"{low} to {high}"
+    return f"from {low}" if low else f"to {high}" if high else ""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}" if abs(value) < 1_000_000 else str(int(value))
+
+
+def _needs(about: Mapping[str, Any]) -> list[str]:
+    needs: Mapping[str, Any] = about.get("requirements") or {}
+    lines = [f"Needs the file {_with_place(each)}" for each in needs.get("files") or ()]
+    lines += [
+        f"Needs the node pack {each['name']}{' from ' + each['url'] if each.get('url') else ''}"
+        for each in needs.get("packs") or ()
+    ]
+    if about.get("workers"):
+        lines.append(f"Runs on {', '.join(about['workers'])}")
+    lines += [f"No worker can run it: {each['message']}" for each in about.get("lacking") or ()]
+    return lines
+
+
+def _with_place(file: Mapping[str, Any]) -> str:
+    folder = f"models/{file['folder']}/" if file.get("folder") else ""
+    return f"{folder}{file['file']}" + (f" from {file['url']}" if file.get("url") else "")
+
+
+def _example(about: Mapping[str, Any]) -> str:
+    values = {"string": '"a red fox"', "image": "photo.png", "seed": "7", "mask": "mask.png"}
+    given = [
+        f"{each['name']}={values.get(each['type'], '…')}"
+        for each in about["parameters"]
+        if each.get("required") or each.get("role") in {"prompt", "image", "seed"}
+    ]
+    return " ".join(["comfy-gateway run", about["name"], *given[:3]])

@@ -1,0 +1,121 @@
+"""`comfy-gateway templates`: which there are, what they take, whether files are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli import connection, output
+
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Look in this folder instead of asking a gateway.", show_default=False),
+]
+ObjectInfo = Annotated[
+    Path | None,
+    typer.Option(help="What a ComfyUI answers at /object_info, saved (.json or .json.gz).", show_default=False),
+]
+
+
+def app() -> typer.Typer:
+    """The group of commands."""
+    group = typer.Typer(help="List, show and check templates.", no_args_is_help=True)
+    group.command("list")(list_templates)
+    group.command("show")(show)
+    group.command("check")(check)
+    return group
+
+
+def list_templates(
+    context: typer.Context,
+    *,
+    folder: Folder = None,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """List the templates of the gateway; without one, those that ship and those in ./workflows.
+
+    Examples:
+
+        comfy-gateway templates list
+
+        comfy-gateway templates list --folder workflows --json
+    """
+    from gateway.cli import template_tables
+
+    source = template_tables.Source(folder=folder, url=url, api_key=api_key, named=connection.is_named(context))
+    output.run(lambda screen: template_tables.listing(source, screen), as_json=as_json)
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A template's name, or a workflow.json in API format.")],
+    *,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the parameters that were found as NAME.toml beside the workflow.")
+    ] = False,
+    folder: Folder = None,
+    object_info: ObjectInfo = None,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Show what a template takes and makes, and what it needs of a worker.
+
+    Examples:
+
+        comfy-gateway templates show sdxl
+
+        comfy-gateway templates show workflows/mine.json --write
+
+    A workflow without a NAME.toml has the parameters that are found in its graph; --write writes them as the file to
+    start from (it never overwrites one). With --object-info the types of custom nodes' inputs are known, too.
+    """
+    from gateway.cli import template_files, template_tables
+
+    source = template_tables.Source(folder=folder, url=url, api_key=api_key, named=connection.is_named(context))
+    if write or name.endswith(".json"):
+        output.run(
+            lambda screen: template_files.show(name, source, screen, object_info=object_info, write=write),
+            as_json=as_json,
+        )
+    output.run(lambda screen: template_tables.one(name, source, screen), as_json=as_json)
+
+
+def check(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]…", help="Workflows, or folders of them; none: ./workflows.", show_default=False),
+    ] = None,
+    *,
+    object_info: ObjectInfo = None,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Check template files; with workers or an object_info, whether these could run them.
+
+    Examples:
+
+        comfy-gateway templates check
+
+        comfy-gateway templates check workflows/mine.json --object-info object_info.json
+
+        comfy-gateway templates check --url http://127.0.0.1:8180
+
+    With --url (or COMFY_GATEWAY_URL) each worker of that gateway is asked what it has; one that lacks nothing is
+    enough. Exit status 1 when something is wrong.
+    """
+    from gateway.cli import template_files
+
+    gateway = (url, api_key) if connection.is_named(context) else None
+    output.run(
+        lambda screen: template_files.check(
+            files or [Path("workflows")], screen, object_info=object_info, gateway=gateway
+        ),
+        as_json=as_json,
+    )
