@@ -24,7 +24,7 @@ from gateway.simulator.graph import Order, Signatures, is_link
 from gateway.simulator.nodes import base
 from gateway.simulator.options import Card, Options
 from gateway.simulator.progress import NodeProgress, PromptProgress
-from gateway.simulator.prompt_queue import Entry, PromptQueue
+from gateway.simulator.prompt_queue import SENSITIVE, Entry, PromptQueue
 from gateway.simulator.showing import show_value
 from gateway.simulator.sockets import Sockets
 
@@ -506,8 +506,10 @@ def _merge(found: Class, results: list[base.Outcome]) -> _Cached:
 
 def _history(run: _Run, outcome: str) -> dict[str, Any]:
     success = outcome == "success"
+    number, prompt_id, prompt, extra_data, outputs = run.entry.listed()
+    shown = {name: value for name, value in extra_data.items() if name not in SENSITIVE}
     return {
-        "prompt": run.entry.listed(),
+        "prompt": [number, prompt_id, prompt, shown, outputs],
         "outputs": run.ui,
         "status": {
             "status_str": "success" if success else "error",

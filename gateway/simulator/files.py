@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import string
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +35,16 @@ class _Counter:
     highest: int
 
 
+def _random_letters() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(5))
+
+
 @dataclass(slots=True)
 class Files:
     """The three directories of one worker."""
 
     base: Path
-    temp_token: str = field(default_factory=lambda: uuid.uuid4().hex[:5])
+    temp_token: str = field(default_factory=_random_letters)
     _counters: dict[tuple[Path, str], _Counter] = field(default_factory=dict[tuple[Path, str], _Counter])
     _hashes: dict[tuple[str, int, int], str] = field(default_factory=dict[tuple[str, int, int], str])
 

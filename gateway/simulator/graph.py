@@ -8,7 +8,7 @@ first. The recordings show that order, so it is kept.
 from __future__ import annotations
 
 import hashlib
-import itertools
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,7 +36,6 @@ class Signatures:
     def __init__(self, prompt: Prompt, changed: Callable[[str, dict[str, Any]], str | None]) -> None:
         self._prompt = prompt
         self._changed = changed
-        self._unique = itertools.count()
         self._known: dict[str, bytes] = {}
 
     def all(self) -> dict[str, bytes]:
@@ -70,7 +69,7 @@ class Signatures:
         parts: list[Any] = [node["class_type"]]
         change = self._changed(node["class_type"], inputs)
         if change is not None:
-            parts.append(change or f"unique {next(self._unique)}")
+            parts.append(change or uuid.uuid4().hex)
         for name in sorted(inputs):
             value = inputs[name]
             if is_link(value):

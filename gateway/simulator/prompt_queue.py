@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+#: Keys of `extra_data` that are never given back (0.3.64 shows them in `/queue`).
+SENSITIVE = ("auth_token_comfy_org", "api_key_comfy_org")
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Entry:

@@ -22,7 +22,7 @@ from gateway.simulator.execution import Executor
 from gateway.simulator.files import Files
 from gateway.simulator.jobs_api import BadQuery, JobsApi
 from gateway.simulator.options import Card, Options
-from gateway.simulator.prompt_queue import Entry, PromptQueue
+from gateway.simulator.prompt_queue import SENSITIVE, Entry, PromptQueue
 from gateway.simulator.sockets import Socket, Sockets
 from gateway.simulator.validation import Validator
 
@@ -30,7 +30,6 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 #: What a handler of a real server stumbles over, and answers 500 to.
 _STUMBLES = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, OSError)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_SENSITIVE = ("auth_token_comfy_org", "api_key_comfy_org")
 _JOBS_PREFIX = "/jobs"
 
 
@@ -263,7 +262,7 @@ class Routes:
             return None, _refuse(verdict.error, verdict.node_errors)
         sensitive: dict[str, Any] = {}
         if self._options.is_new:
-            sensitive = {name: extra_data.pop(name) for name in _SENSITIVE if name in extra_data}
+            sensitive = {name: extra_data.pop(name) for name in SENSITIVE if name in extra_data}
             extra_data["create_time"] = int(time.time() * 1000)
         else:
             extra_data.get("client_id")
@@ -282,7 +281,7 @@ class Routes:
         if "number" in body:
             return float(body["number"])
         number = self._number
-        if body.get("front"):
+        if "front" in body and body["front"]:  # noqa: RUF019 - the body may be a list
             number = -number
         self._number += 1
         return number
@@ -303,7 +302,7 @@ class Routes:
 
     async def _post_queue(self, request: web.BaseRequest) -> web.Response:
         body, _ = wire.loads(await request.read())
-        if body.get("clear"):
+        if "clear" in body and body["clear"]:  # noqa: RUF019 - the body may be a list
             self._queue.clear()
         if "delete" in body:
             for prompt_id in body["delete"]:
@@ -341,7 +340,7 @@ class Routes:
 
     async def _post_history(self, request: web.BaseRequest) -> web.Response:
         body, _ = wire.loads(await request.read())
-        if body.get("clear"):
+        if "clear" in body and body["clear"]:  # noqa: RUF019 - the body may be a list
             self._queue.history.clear()
         if "delete" in body:
             for prompt_id in body["delete"]:

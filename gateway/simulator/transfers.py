@@ -16,10 +16,9 @@ from gateway.simulator import wire
 from gateway.simulator.files import KINDS, Files
 
 #: What a browser could run is handed out as a download.
-_RISKY = frozenset(
-    {"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css", "image/svg+xml",
-     "application/javascript", "application/xml", "text/xml"}
-)  # fmt: skip
+_RISKY = frozenset({"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"})
+#: The same for 0.33.
+_RISKY_NEW = _RISKY | {"image/svg+xml", "application/javascript", "application/xml", "text/xml"}
 
 
 async def upload(request: web.BaseRequest, files: Files, *, is_mask: bool, limit: int) -> web.Response:
@@ -153,7 +152,7 @@ def _whole(path: Path, disposition: str, *, is_new: bool) -> web.StreamResponse:
     headers = {"Content-Disposition": disposition, "Content-Type": kind}
     if is_new:
         headers["X-Content-Type-Options"] = "nosniff"
-    if kind in _RISKY:
+    if kind in (_RISKY_NEW if is_new else _RISKY):
         headers["Content-Type"] = "application/octet-stream"
         if is_new:
             headers["Content-Disposition"] = f"attachment; {disposition}"

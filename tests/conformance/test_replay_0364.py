@@ -1,0 +1,13 @@
+"""The simulator answers what a real ComfyUI 0.3.64 answered, recording by recording."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance import playing, recordings
+
+
+@pytest.mark.parametrize("name", playing.playable("0.3.64"))
+async def test_recording(name: str) -> None:
+    """What was done to the real server gives the same statuses, bodies and frames."""
+    await playing.to_simulator("0.3.64", recordings.load("0.3.64")[name])
