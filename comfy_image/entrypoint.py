@@ -115,7 +115,8 @@ def main(options: Sequence[str], environment: Mapping[str, str], devices: Path) 
     worker.note.unlink(missing_ok=True)
     if worker.warm_up:
         arguments = ["--url", f"http://127.0.0.1:{worker.port}", "--note", str(worker.note), worker.warm_up]
-        subprocess.run([sys.executable, "-m", "comfy_image.warm_up", "--detach", *arguments], check=True)
+        detached = ["--detach", "--pid", str(os.getpid())]
+        subprocess.run([sys.executable, "-m", "comfy_image.warm_up", *detached, *arguments], check=True)
     environment = {**environment, **pinned, "PYTHONUNBUFFERED": "1"}
     return become(worker.command(options), worker.comfyui, environment)
 

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,23 @@ class WarmUpError(Exception):
     """The graph did not run; the message is ComfyUI's where it gave one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait for ComfyUI, and for which process."""
+
+    deadline: float
+    poll_s: float
+    pid: int | None
+
+    def pause(self, complaint: str) -> None:
+        """Wait a little, unless it is in vain."""
+        if time.monotonic() > self.deadline:
+            raise WarmUpError(f"{complaint} in time")
+        if self.pid is not None and not _lives(self.pid):
+            raise WarmUpError("ComfyUI ended")
+        time.sleep(self.poll_s)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="warm_up", description=__doc__, allow_abbrev=False)
@@ -35,12 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--note", type=Path, required=True, help="where to write how it ended")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for start and graph together")
     parser.add_argument("--poll", type=float, default=1.0, help="seconds between two looks")
+    parser.add_argument("--pid", type=int, help="ComfyUI's process; give up when it has ended")
     parser.add_argument("--detach", action="store_true")
     asked = parser.parse_args(arguments)
     if asked.detach and os.fork():
         return 0
     try:
-        seconds = run(graph_of(asked.what), asked.url, timeout_s=asked.timeout, poll_s=asked.poll)
+        patience = Patience(deadline=time.monotonic() + asked.timeout, poll_s=asked.poll, pid=asked.pid)
+        seconds = run(graph_of(asked.what), asked.url, patience)
     except (WarmUpError, OSError, ValueError) as error:
         print(f"Warm-up failed: {error}", file=sys.stderr, flush=True)
         asked.note.write_text(json.dumps({"ok": False, "error": str(error)}))
@@ -69,17 +89,16 @@ def graph_of(what: str) -> dict[str, Any]:
     }
 
 
-def run(graph: dict[str, Any], url: str, *, timeout_s: float, poll_s: float) -> float:
+def run(graph: dict[str, Any], url: str, patience: Patience) -> float:
     """Wait for ComfyUI, run the graph, and return how long the graph took."""
-    deadline = time.monotonic() + timeout_s
     while not _answers(url):
-        _pause(deadline, poll_s, "ComfyUI does not answer")
+        patience.pause("ComfyUI does not answer")
     started = time.monotonic()
     prompt_id = str(uuid.uuid4())
     answer = _ask(f"{url}/prompt", {"prompt": graph, "prompt_id": prompt_id, "client_id": "warm-up"})
     prompt_id = str(answer.get("prompt_id", prompt_id))
     while (entry := _entry(url, prompt_id)) is None:
-        _pause(deadline, poll_s, "the graph did not end")
+        patience.pause("the graph did not end")
     status = cast(dict[str, Any], entry.get("status") or {})
     if status.get("status_str") != "success":
         raise WarmUpError(f"ComfyUI could not run the graph: {_reason(status)}")
@@ -120,10 +139,12 @@ def _ask(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
             raise WarmUpError(f"ComfyUI said {error.code}: {error.read(2000).decode(errors='replace')}") from error
 
 
-def _pause(deadline: float, seconds: float, complaint: str) -> None:
-    if time.monotonic() > deadline:
-        raise WarmUpError(f"{complaint} in time")
-    time.sleep(seconds)
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

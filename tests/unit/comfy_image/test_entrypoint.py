@@ -232,3 +232,11 @@ def test_a_stop_while_models_come_is_obeyed(container: Container) -> None:
             started.send_signal(signal.SIGTERM)
             started.communicate(timeout=30)
     assert started.returncode == 130
+
+
+def test_the_warm_up_ends_with_comfyui(container: Container) -> None:
+    with container.start(WARM_UP="m.safetensors", WORKER_PORT="1") as started:
+        assert started.wait(30) == 0
+        out, err = started.communicate(timeout=30)  # the pipes close only when the warm-up is gone, too
+    assert json.loads(out.splitlines()[-1])["pid"] == started.pid
+    assert "Warm-up failed: ComfyUI ended" in err

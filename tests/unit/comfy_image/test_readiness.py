@@ -110,3 +110,13 @@ async def test_detached_it_outlives_its_starter(tmp_path: Path) -> None:
         async with asyncio.timeout(60):
             assert await starter.wait() == 0
             assert json.loads(await asyncio.to_thread(fifo.read_text))["ok"] is True
+
+
+async def test_it_gives_up_with_the_comfyui_that_it_waits_for(tmp_path: Path) -> None:
+    with shelf.shelf(b"") as gone:
+        pass
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    status, said = await warm_up(gone.url, tmp_path / "note.json", CHECKPOINT, "--pid", str(ended.pid))
+    assert status == 1
+    assert "ComfyUI ended" in said
