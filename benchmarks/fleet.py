@@ -35,7 +35,7 @@ class Gateway:
     def server(self) -> psutil.Process:
         """The process that answers HTTP and dispatches."""
         children = self.supervisor.children()
-        return next(child for child in children if "gateway.app" in " ".join(child.cmdline()))
+        return next(child for child in children if "gateway.server" in " ".join(child.cmdline()))
 
     def cpu_seconds(self) -> float:
         """CPU that the server has used so far, user and system."""
@@ -106,7 +106,14 @@ async def workers(count: int, folder: Path, *options: str) -> AsyncGenerator[lis
 async def gateway(urls: list[str], folder: Path, *options: str) -> AsyncGenerator[Gateway]:
     """A real `comfy-gateway up` over these workers, its data in `folder`."""
     port = free_port()
-    argv = [sys.executable, "-m", "gateway.cli", "up", "--port", str(port), "--data-dir", str(folder / "data")]
+    argv = [
+        str(Path(sys.executable).with_name("comfy-gateway")),
+        "up",
+        "--port",
+        str(port),
+        "--data-dir",
+        str(folder / "data"),
+    ]
     for url in urls:
         argv += ["--worker", url]
     async with _process(*argv, *options, log=folder / "gateway.log") as process:
