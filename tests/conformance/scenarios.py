@@ -83,7 +83,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         left_out=("If-None-Match",),
     ),
     "18": Scenario(numbers=46),
-    "20": Scenario(any_order=("both outputs", "client_id only inside extra_data")),
+    "20": Scenario(any_order=("both outputs", "client_id only inside extra_data", "partial_execution_targets: null")),
     "21": Scenario(),
     "23": Scenario(any_order=("two async nodes overlap", "progress text + ui text")),
     "24": Scenario(options={"step_ms": 2500}, loose=("/system_stats",)),
