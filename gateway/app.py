@@ -182,6 +182,7 @@ async def _build(
             clock=clock,
             new_id=new_id,
             draw_seed=_draw_seed,
+            able=dispatcher.able,
         ),
         submission.Rules(
             retention=settings.retention.jobs,

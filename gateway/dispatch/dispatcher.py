@@ -87,6 +87,10 @@ class Dispatch:
         """Distinct catalogs of the workers that told theirs; empty while none is known."""
         return self._fleet.catalogs()
 
+    def able(self, wanted: Requirements) -> Sequence[model.WorkerId]:
+        """The workers that told of having all of this."""
+        return self._fleet.able(wanted)
+
     async def add(self, url: str, *, worker_id: str | None = None, depth: int = 1) -> model.WorkerView:
         """Take a ComfyUI elsewhere into use, and again after a restart; Conflict when id or url is taken."""
         worker = _remote(url, worker_id, depth, self._ties.clock())
