@@ -24,6 +24,7 @@ from gateway import assets, dispatch, ports, retention, submission
 from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
 from gateway.api import app as api
 from gateway.api import auth, parts
+from gateway.dispatch import reaping
 from gateway.domain import errors, model, placement
 from gateway.settings import Settings
 
@@ -76,7 +77,7 @@ async def serve(
         address = _address(sockets)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(_for_ever("HTTP server", server.serve(list(sockets)), stop))
-            loops = [group.create_task(_for_ever(name, loop, stop)) for name, loop in built.loops(settings, supervisor)]
+            loops = [group.create_task(_for_ever(name, loop, stop)) for name, loop in built.loops(supervisor)]
             await built.take_workers(settings)
             await server.up.wait()
             on_ready(Gateway(url=address, parts=built.parts, dispatch=built.dispatch))
@@ -109,16 +110,26 @@ class _Built:
     parts: parts.Parts
     dispatch: dispatch.Dispatch
     retention: retention.Retention
+    reaper: reaping.Reaper
     clock: ports.Clock
+    local_known: asyncio.Event = field(default_factory=asyncio.Event)  #: our supervisor has told what it runs
+    remote_known: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def loops(
-        self, settings: Settings, supervisor: processes.Supervisor | None
-    ) -> Generator[tuple[str, Coroutine[Any, Any, None]]]:
+    def loops(self, supervisor: processes.Supervisor | None) -> Generator[tuple[str, Coroutine[Any, Any, None]]]:
         """Everything that runs beside the HTTP server."""
         yield "dispatch", self.dispatch.run()
         yield "retention", self.retention.run()
-        if supervisor is not None:
-            yield "local workers", _follow(supervisor, self.dispatch)
+        yield "reaping", self._reap()
+        if supervisor is None:
+            self.local_known.set()
+        else:
+            yield "local workers", _follow(supervisor, self.dispatch, self.local_known)
+
+    async def _reap(self) -> None:
+        """Not before we know who is here: what runs on a worker of ours is to be adopted, not given back."""
+        await self.local_known.wait()
+        await self.remote_known.wait()
+        await self.reaper.run()
 
     async def take_workers(self, settings: Settings) -> None:
         """Remote workers: those of the settings, and those that were added while we ran."""
@@ -127,6 +138,7 @@ class _Built:
         for worker in await self.parts.store.workers.all():
             if worker.persistent:
                 await self.dispatch.adopt_worker(worker)
+        self.remote_known.set()
 
 
 def remote_worker(url: str, *, now: float) -> model.Worker:
@@ -153,6 +165,7 @@ async def _build(
         retention=settings.retention.uploads,
     )
     secrets = submission.Secrets(clock)
+    owner = data.identity()
     dispatcher = dispatch.Dispatch(
         dispatch.Ties(
             queue=known_store.queue,
@@ -167,7 +180,7 @@ async def _build(
             forget_secret=secrets.forget,
             restart_worker=_restarting(supervisor),
         ),
-        dispatch.Options(owner=data.identity()),
+        dispatch.Options(owner=owner),
     )
     stack.push_async_callback(dispatcher.close)
     orders = submission.Submission(
@@ -179,6 +192,7 @@ async def _build(
             library=folders,
             catalogs=dispatcher.catalogs,
             probe=images.probe_image,
+            bomb_probe=images.refuse_bomb,
             clock=clock,
             new_id=new_id,
             draw_seed=_draw_seed,
@@ -208,6 +222,14 @@ async def _build(
         dispatch=dispatcher,
         retention=retention.Retention(
             queue=known_store.queue, assets=library, bus=news, clock=clock, queue_limit=settings.retention.queued
+        ),
+        reaper=reaping.Reaper(
+            queue=known_store.queue,
+            workers=known_store.workers,
+            bus=news,
+            clock=clock,
+            owner=owner,
+            present=lambda: {view.id for view in dispatcher.views()},
         ),
         clock=clock,
     )
@@ -247,11 +269,12 @@ def _restarting(supervisor: processes.Supervisor | None) -> Callable[[model.Work
     return restart
 
 
-async def _follow(supervisor: processes.Supervisor, dispatcher: dispatch.Dispatch) -> None:
+async def _follow(supervisor: processes.Supervisor, dispatcher: dispatch.Dispatch, known: asyncio.Event) -> None:
     """Keep dispatch informed of our local workers' processes."""
     while True:
         try:
             await dispatcher.processes_changed(await supervisor.workers())
+            known.set()
         except errors.Unavailable as error:
             _log.warning("local_workers_unknown", reason=error.message)
         await asyncio.sleep(_POLL_SECONDS)

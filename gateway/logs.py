@@ -22,8 +22,9 @@ def format_of(wanted: Literal["auto", "console", "json"], stream: TextIO | None 
     return "console" if (stream or sys.stderr).isatty() else "json"
 
 
-def configure(form: Format, *, stream: TextIO | None = None) -> None:
-    """Send all log lines of this program to `stream` (stderr) in this form."""
+def configure(form: Format, *, stream: TextIO | None = None, quiet: bool = False) -> None:
+    """Send all log lines of this program to `stream` (stderr) in this form; only errors if `quiet`."""
+    level = logging.ERROR if quiet else logging.INFO
     target = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -34,7 +35,7 @@ def configure(form: Format, *, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(target)
@@ -46,7 +47,7 @@ def configure(form: Format, *, stream: TextIO | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -55,10 +56,19 @@ def _rendering(form: Format, target: TextIO) -> list[structlog.typing.Processor]
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     return [
+        _lines_below,
         structlog.dev.ConsoleRenderer(
             colors=target.isatty(), pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
-        )
+        ),
     ]
+
+
+def _lines_below(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What has several lines of its own (the end of a worker's log) is shown below, as it is."""
+    for name in [name for name, value in event.items() if isinstance(value, str) and "\n" in value.strip()]:
+        if name not in {"event", "exception", "stack"}:
+            event["stack"] = f"{name}:\n{event.pop(name)}"
+    return event
 
 
 def _json(event: Mapping[str, Any], **_: object) -> str:

@@ -110,7 +110,7 @@ class LocalWorker:
             worker=self.spec.id,
             reason=self.failure,
             log=str(self.spec.log),
-            last_lines="\n" + logfile.tail(self.spec.log),
+            last_lines=logfile.tail(self.spec.log),
             way_out=f"mend the cause, then: comfy-gateway workers restart {self.spec.id}",
         )
 

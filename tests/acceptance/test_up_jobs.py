@@ -62,6 +62,7 @@ def test_stopping_lets_a_running_job_finish_and_keeps_what_is_queued(tmp_path: P
         queued = submit(gateway, steps=1, seed=2)
         reached(gateway, running, "running")
         assert gateway.stop() == 0
+        assert '"level":"error"' not in gateway.output
     with up(tmp_path, "--simulate", "1", *QUICK) as gateway:
         assert job(gateway, running)["status"] == "succeeded"
         assert reached(gateway, queued, "succeeded", "failed")["status"] == "succeeded"
@@ -102,4 +103,17 @@ def test_a_gateway_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         gateway.process.wait()
     with up(tmp_path, "--simulate", "1", *QUICK) as gateway:
         for job_id in (running, queued):
+            assert reached(gateway, job_id, "succeeded", "failed")["status"] == "succeeded"
+
+
+def test_what_ran_on_a_worker_that_is_not_there_any_more_runs_elsewhere(tmp_path: Path) -> None:
+    with up(tmp_path, "--simulate", "2", *SLOW) as gateway:
+        gateway.workers("idle", 2)
+        jobs = [submit(gateway, steps=100, seed=seed) for seed in (1, 2)]
+        for job_id in jobs:
+            reached(gateway, job_id, "running")
+        gateway.process.kill()
+        gateway.process.wait()
+    with up(tmp_path, "--simulate", "1", *QUICK) as gateway:
+        for job_id in jobs:
             assert reached(gateway, job_id, "succeeded", "failed")["status"] == "succeeded"
