@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("output", "input", "temp")
+#: Folders whose highest number is remembered.
+_KNOWN_FOLDERS = 10_000
 
 
 class OutsideDirectory(Exception):
@@ -21,12 +23,19 @@ class OutsideDirectory(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SavePlace:
-    """Where a node's files go: folder, name without number, first number, subfolder as reported."""
+    """Where a node's files go: folder, name without number, first number, subfolder as reported.
 
-    folder: Path
+    The folder is a plain string: this runs a thousand times a second.
+    """
+
+    folder: str
     name: str
     counter: int
     subfolder: str
+
+    def path(self, name: str) -> str:
+        """Return the path of a file in it."""
+        return f"{self.folder}/{name}"
 
 
 @dataclass(slots=True)
@@ -45,7 +54,7 @@ class Files:
 
     base: Path
     temp_token: str = field(default_factory=_random_letters)
-    _counters: dict[tuple[Path, str], _Counter] = field(default_factory=dict[tuple[Path, str], _Counter])
+    _counters: dict[tuple[str, str], _Counter] = field(default_factory=dict[tuple[str, str], _Counter])
     _hashes: dict[tuple[str, int, int], str] = field(default_factory=dict[tuple[str, int, int], str])
 
     def create(self) -> None:
@@ -93,36 +102,36 @@ class Files:
 
     def place(self, prefix: str, kind: str, size: tuple[int, int] | None = None) -> SavePlace:
         """Find folder, name and next number for a prefix such as `sub/name_%width%`."""
-        prefix = _fill(prefix, size)
-        root = self.directory(kind)
-        subfolder = os.path.dirname(os.path.normpath(prefix))  # noqa: PTH120 - `a/../b` must be folded first
-        name = os.path.basename(os.path.normpath(prefix))  # noqa: PTH119
-        folder = Path(os.path.normpath(root / subfolder))
-        if not folder.is_relative_to(root):
-            raise OutsideDirectory(str(folder))
+        prefix = os.path.normpath(_fill(prefix, size))
+        root = f"{self.base}/{kind}"
+        subfolder, name = os.path.split(prefix)
+        folder = os.path.normpath(f"{root}/{subfolder}") if subfolder else root
+        if folder != root and not folder.startswith(f"{root}/"):
+            raise OutsideDirectory(folder)
         return SavePlace(folder, name, self._next_number(folder, name), subfolder)
 
     def wrote(self, place: SavePlace, count: int) -> None:
         """Remember how far a folder's numbers go, so that it is not listed again until it changes."""
-        self._counters[(place.folder, place.name)] = _Counter(
-            place.folder.stat().st_mtime_ns, place.counter + count - 1
-        )
+        mtime = os.stat(place.folder).st_mtime_ns  # noqa: PTH116 - see SavePlace
+        self._counters[(place.folder, place.name)] = _Counter(mtime, place.counter + count - 1)
+        if len(self._counters) > _KNOWN_FOLDERS:
+            del self._counters[next(iter(self._counters))]
 
-    def _next_number(self, folder: Path, name: str) -> int:
+    def _next_number(self, folder: str, name: str) -> int:
         try:
-            mtime = folder.stat().st_mtime_ns
+            mtime = os.stat(folder).st_mtime_ns  # noqa: PTH116 - see SavePlace
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - see SavePlace
             return 1
         known = self._counters.get((folder, name))
         if known is not None and known.mtime_ns == mtime:
             return known.highest + 1
         highest = 0
+        start = len(name) + 1
         with os.scandir(folder) as entries:
             for entry in entries:
-                stem, _, rest = entry.name[: len(name) + 1], None, entry.name[len(name) + 1 :]
-                digits = rest.split("_")[0]
-                if stem.lower() == f"{name}_".lower() and digits.isdigit():
+                digits = entry.name[start:].split("_")[0]
+                if digits.isdigit() and entry.name[:start].lower() == f"{name}_".lower():
                     highest = max(highest, int(digits))
         return highest + 1
 

@@ -26,6 +26,8 @@ class Entry:
     extra_data: dict[str, Any]
     outputs: list[str]
     sensitive: dict[str, Any] = field(default_factory=dict[str, Any])
+    #: Whether the body held a NaN or the like, which only Python's own JSON writes again.
+    is_odd: bool = False
 
     def __lt__(self, other: Entry) -> bool:
         """Compare as the tuples of a real server's heap do."""
@@ -49,6 +51,8 @@ class PromptQueue:
         self._on_change = on_change
         self._wake = asyncio.Event()
         self.running: list[Entry] = []
+        #: Whether any prompt so far was odd; its NaN must be spelled out in answers.
+        self.is_odd = False
         self.history: dict[str, dict[str, Any]] = {}
 
     def __len__(self) -> int:
@@ -61,6 +65,7 @@ class PromptQueue:
     def put(self, entry: Entry) -> None:
         """Store an entry; a tie raises TypeError after it is stored."""
         self._wake.set()
+        self.is_odd = self.is_odd or entry.is_odd
         heapq.heappush(self._heap, entry)
         self._on_change()
 

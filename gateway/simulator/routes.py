@@ -218,9 +218,10 @@ class Routes:
     async def _post_prompt(self, request: web.BaseRequest) -> web.Response:
         if self._script and self._script.request(("post_lost_before",), "/prompt") is not None:
             raise ConnectionLost
-        body, _ = wire.loads(await request.read())
+        body, is_odd = wire.loads(await request.read())
         entry, answer = self._accept(body)
         if entry is not None:
+            entry.is_odd = is_odd
             self._worklog.received(entry.prompt_id, entry.number)
             self._script.accepted(entry)
             self._queue.put(entry)
@@ -298,7 +299,11 @@ class Routes:
         del request
         running = [entry.listed() for entry in self._queue.running]
         pending = [entry.listed() for entry in self._queue.pending()]
-        return _json_of_prompts({"queue_running": running, "queue_pending": pending})
+        return self._prompts({"queue_running": running, "queue_pending": pending})
+
+    def _prompts(self, value: Any) -> web.Response:
+        """Answer with prompts in it; NaN in them is spelled out, as a real server does."""
+        return raw_json(wire.dumps_lenient(value) if self._queue.is_odd else wire.dumps(value))
 
     async def _post_queue(self, request: web.BaseRequest) -> web.Response:
         body, _ = wire.loads(await request.read())
@@ -332,11 +337,11 @@ class Routes:
         page = self._queue.page(
             int(limit) if limit is not None else None, int(offset) if offset else -1 if offset is None else 0
         )
-        return _json_of_prompts(dict(page))
+        return self._prompts(dict(page))
 
     async def _get_history_of(self, prompt_id: str) -> web.Response:
         record = self._queue.history.get(prompt_id)
-        return _json_of_prompts({} if record is None else {prompt_id: record})
+        return self._prompts({} if record is None else {prompt_id: record})
 
     async def _post_history(self, request: web.BaseRequest) -> web.Response:
         body, _ = wire.loads(await request.read())
@@ -465,12 +470,6 @@ class Routes:
 
 def _refuse(error: dict[str, Any], node_errors: dict[str, Any] | None = None) -> web.Response:
     return json_response({"error": error, "node_errors": node_errors or {}}, 400)
-
-
-def _json_of_prompts(value: Any) -> web.Response:
-    """Answer with prompts in it; NaN in them is spelled out, as a real server does."""
-    body = wire.dumps_lenient(value) if wire.has_odd_number(value) else wire.dumps(value)
-    return raw_json(body)
 
 
 def _http_error(status: int) -> web.HTTPException:

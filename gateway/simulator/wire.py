@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from typing import Any
 
@@ -29,15 +28,6 @@ def dumps(value: Any) -> bytes:
 def dumps_lenient(value: Any) -> bytes:
     """Write JSON with NaN and Infinity spelled out, as Python (and so ComfyUI) does."""
     return json.dumps(value, default=str).encode()
-
-
-def has_odd_number(value: Any) -> bool:
-    """Whether a NaN or an infinity hides in a JSON value."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(has_odd_number(item) for item in value.values())
-    return isinstance(value, list) and any(has_odd_number(item) for item in value)
 
 
 def frame(payload: bytes, *, binary: bool = False) -> bytes:

@@ -106,7 +106,7 @@ def _save(ctx: Context, images: Array, prefix: str, kind: str, level: int) -> di
     for index, image in enumerate(images):
         name = place.name.replace("%batch_num%", str(index))
         name = f"{name}_{place.counter + index:05}_.png"
-        with open(place.folder / name, "wb") as file:  # noqa: PTH123 - quicker, and this runs a thousand times a second
+        with open(place.path(name), "wb") as file:  # noqa: PTH123 - quicker than a Path
             file.write(png.encode(image, texts, level))
         shown.append({"filename": name, "subfolder": place.subfolder, "type": kind})
     ctx.files.wrote(place, len(shown))
