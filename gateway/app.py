@@ -287,6 +287,12 @@ async def _for_ever(name: str, loop: Coroutine[Any, Any, None], stop: Stop) -> N
     except Exception as error:
         error.add_note(f"The {name} died of this, and the gateway with it.")
         raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody cancelled us: something that the loop waited for was. A TaskGroup would take it for a quiet end.
+        raise RuntimeError(f"The {name} was cancelled from within.") from error
     if not stop.asked.is_set():
         raise RuntimeError(f"The {name} ended by itself.")
 
@@ -343,4 +349,8 @@ async def running(settings: Settings) -> AsyncGenerator[Gateway]:
         finally:
             stop.ask()
             stop.ask()
-            await task
+            try:
+                await task
+            finally:
+                for opened in sockets:
+                    opened.close()
