@@ -117,16 +117,45 @@ class Ask:
     boot: str
 
 
-def claim(tx: sa.Connection, ask: Ask) -> tuple[model.Claim, ...]:
+class Seen:
+    """The candidates of the last claim: most are candidates of the next one too."""
+
+    def __init__(self) -> None:
+        self._last: Mapping[tuple[str, int], model.Candidate] = {}
+
+    def candidates(self, queued: Iterable[rows.Row]) -> Sequence[model.Candidate]:
+        """What placement sees of these rows. A candidate only changes with the number of its attempts."""
+        last = self._last
+        seen: dict[tuple[str, int], model.Candidate] = {}
+        for row in queued:
+            key = (row.id, row.attempts)
+            seen[key] = last.get(key) or _candidate(row)
+        self._last = seen
+        return list(seen.values())
+
+
+def _candidate(row: rows.Row) -> model.Candidate:
+    return model.Candidate(
+        job_id=row.id,
+        tenant=row.tenant,
+        requirements_key=row.requirements,
+        priority=row.priority,
+        created_at=row.created_at,
+        avoid=frozenset(row.avoid or ()),
+    )
+
+
+def claim(tx: sa.Connection, ask: Ask, seen: Seen) -> tuple[model.Claim, ...]:
     """Claim what `choose` assigns; assignments that lost a race are left out."""
     slots = _held(tx, ask)
     if not slots:
         return ()
     room = _room(tx)
-    found = _candidates(tx, slots, now=ask.now, capped=[tenant for tenant, left in room.items() if left <= 0])
+    full = [tenant for tenant, left in room.items() if left <= 0]
+    found = {row.id: row for row in _windows(tx, slots, now=ask.now, capped=full)}
     if not found:
         return ()
-    assignments = ask.choose([_candidate(row) for row in found.values()], slots)
+    assignments = ask.choose(seen.candidates(found.values()), slots)
     by_worker = {slot.worker: slot for slot in slots}
     taken: list[dict[str, Any]] = []
     for assignment in assignments:
@@ -138,7 +167,7 @@ def claim(tx: sa.Connection, ask: Ask) -> tuple[model.Claim, ...]:
             taken.append(attempt)
             if job.tenant in room:
                 room[job.tenant] -= 1
-    return _claims(tx, taken)
+    return taken
 
 
 def adopt(tx: sa.Connection, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
@@ -169,16 +198,17 @@ def _room(tx: sa.Connection) -> dict[str, int]:
     return {tenant: cap - running.get(tenant, 0) for tenant, cap in caps.items()}
 
 
-def _candidates(
+def _windows(
     tx: sa.Connection, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]
-) -> dict[str, rows.Row]:
-    """The windows of all slots together, in fair order, by job id."""
+) -> Sequence[rows.Row]:
+    """The windows of all slots together, in fair order."""
     values: dict[str, Any] = {"now": now, "window": WINDOW}
     if capped:
         values["capped"] = capped
     head = tx.execute(_QUEUED_UNCAPPED if capped else _QUEUED, values).all()
-    if not head:
-        return {}
+    at_head = {row.requirements for row in head}
+    if all(at_head <= slot.accepts for slot in slots):
+        return head
     of_class = _OF_CLASS_UNCAPPED if capped else _OF_CLASS
     windows: dict[str, Sequence[rows.Row]] = {}
 
@@ -195,7 +225,7 @@ def _candidates(
             queued = queued if queued is not None else list(tx.execute(_CLASSES).scalars())
             mine = _merge([window(key) for key in queued if key in accepts])
         found.update((row.id, row) for row in mine)
-    return dict(sorted(found.items(), key=lambda pair: _fair(pair[1])))
+    return sorted(found.values(), key=_fair)
 
 
 def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
@@ -205,17 +235,6 @@ def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
 
 def _fair(row: rows.Row) -> tuple[int, float, str]:
     return (-row.priority, row.vt, row.id)
-
-
-def _candidate(row: rows.Row) -> model.Candidate:
-    return model.Candidate(
-        job_id=row.id,
-        tenant=row.tenant,
-        requirements_key=row.requirements,
-        priority=row.priority,
-        created_at=row.created_at,
-        avoid=frozenset(row.avoid or ()),
-    )
 
 
 def _take(tx: sa.Connection, job: rows.Row, slot: model.Slot, *, reason: str, ask: Ask) -> dict[str, Any] | None:

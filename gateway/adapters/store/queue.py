@@ -21,6 +21,7 @@ class Queue:
         self._known = known_requirements
         self._boot = boot
         self._clock = clock
+        self._seen = claims.Seen()
 
     async def requirements(self) -> Mapping[str, Requirements]:
         """Requirement keys that queued jobs have (and that jobs once had), with their meaning."""
@@ -31,10 +32,10 @@ class Queue:
 
     async def claim(
         self, slots: Sequence[model.Slot], choose: ports.Choose, *, now: float, new_id: ports.NewId
-    ) -> tuple[model.Claim, ...]:
+    ) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction."""
         ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot)
-        return await self._run.write(lambda tx: claims.claim(tx, ask))
+        return await self._run.write(lambda tx: claims.claim(tx, ask, self._seen))
 
     async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
         """Keep what only the answer to POST told; LeaseLost."""

@@ -41,6 +41,7 @@ tenants = sa.Table(
     sa.Column("max_queued", sa.Integer),
 )
 
+# What claims read comes before what can be long: SQLite walks a row from its front.
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -53,6 +54,8 @@ jobs = sa.Table(
     sa.Column("not_before", sa.Double, nullable=False, server_default="0"),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("queued_at", sa.Double, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("avoid", Json),
     sa.Column("started_at", sa.Double),
     sa.Column("completed_at", sa.Double),
     sa.Column("expires_at", sa.Double, nullable=False),
@@ -65,11 +68,9 @@ jobs = sa.Table(
     sa.Column("parent_id", Word),
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
     sa.Column("max_tries", sa.Integer, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("needs_secret", sa.Boolean, nullable=False),
     sa.Column("worker", Word),
     sa.Column("attempt_id", Word),
-    sa.Column("avoid", Json),
     sa.Column("outputs_reused", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("execution_ms", sa.Integer),
     sa.Column("error", Json),
