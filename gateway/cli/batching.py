@@ -89,7 +89,7 @@ def _prepared(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Templat
         prepared.append(_Prepared(line, found))
     if faults:
         count = "one value is" if len(faults) == 1 else f"{len(faults)} values are"
-        raise failures.Wrong(f"{count} wrong in {file}, nothing was ordered", faults=faults[:50])
+        raise failures.Wrong(f"{count} wrong in {file}, nothing was ordered", faults=faults[:50], counted="line")
     return prepared
 
 

@@ -85,7 +85,7 @@ async def _jobs(
     steps = (
         _Step(template="sdxl", told_by="seed", words=(f"prompt={_PROMPT}", f"seed={_SEED}", "steps=15"), n=3),
         _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=soft_light", "amount=0.8")),
-        _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=difference", "amount=0.6")),
+        _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=multiply", "amount=0.9")),
     )
     orders = [await _placed(gateway, wish, step) for step in steps]
     made = await ordering.watch(gateway, orders, lines, stop, saving)
@@ -224,9 +224,9 @@ def _words(wish: Wish) -> tuple[tuple[str, str], ...]:
         ),
         ("", ""),
         ("What next:", "bold"),
-        ("  comfy-gateway up --simulate 2            the same gateway, to stay; on http://127.0.0.1:8180", ""),
-        ("  comfy-gateway up --comfyui ~/ComfyUI     on your GPUs, one ComfyUI each", ""),
-        ('  comfy-gateway run sdxl prompt="a red fox"    then, in another terminal', ""),
+        ("  comfy-gateway up --simulate 2                the same gateway, to stay, on http://127.0.0.1:8180", ""),
+        ("  comfy-gateway up --comfyui ~/ComfyUI         the same on your GPUs, a ComfyUI each", ""),
+        ('  comfy-gateway run sdxl prompt="a red fox"    in another terminal: pictures in out/', ""),
     )
 
 

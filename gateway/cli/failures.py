@@ -27,10 +27,13 @@ class CommandFailed(errors.GatewayError):
     exit_status: ClassVar[int] = FAILED
     code = "failed"
 
-    def __init__(self, message: str, *, way_out: str | None = None, faults: Sequence[errors.Fault] = ()) -> None:
+    def __init__(
+        self, message: str, *, way_out: str | None = None, faults: Sequence[errors.Fault] = (), counted: str = "#"
+    ) -> None:
         super().__init__(message)
         self.way_out = way_out
         self.faults = tuple(faults)
+        self.counted = counted  #: what the faults' `index` counts
 
 
 class Wrong(CommandFailed):

@@ -108,6 +108,7 @@ async def one(job_id: str, url: str, api_key: str | None, screen: output.Screen)
         screen.out.print()
         screen.out.print(output.plain(title, style="bold"))
         screen.out.print(part)
+    _show_outputs(job, screen)
 
 
 def _facts(job: shapes.Job) -> RenderableType:
@@ -148,7 +149,6 @@ def _parts(job: shapes.Job) -> list[tuple[str, RenderableType]]:
         ("Why it failed", _error(job) if job.complaint else None),
         ("Tries", _attempts(job)),
         ("Inputs", _inputs(job)),
-        ("Outputs", _outputs(job)),
         ("Traceback of the worker", output.plain(str(error["traceback"])) if error.get("traceback") else None),
     ]
     return [(title, part) for title, part in found if part is not None]
@@ -186,12 +186,11 @@ def _inputs(job: shapes.Job) -> RenderableType | None:
     return table
 
 
-def _outputs(job: shapes.Job) -> RenderableType | None:
-    if not job.outputs:
-        return None
-    table = output.table("file", "type", "size", "URL", right=["size"], keep=["type", "size"])
+def _show_outputs(job: shapes.Job, screen: output.Screen) -> None:
+    """A line each and its URL on one of its own, unbroken, so that it can be copied."""
+    if job.outputs:
+        screen.out.print()
+        screen.out.print(output.plain("Outputs", style="bold"))
     for each in job.outputs:
-        table.add_row(
-            output.plain(each.name), each.content_type, output.size(each.size), output.plain(each.url, style="dim")
-        )
-    return table
+        screen.out.print(output.plain(f"{each.name}   {each.content_type}   {output.size(each.size)}"))
+        screen.out.print(output.plain(f"  {each.url}", style="dim"), soft_wrap=True)

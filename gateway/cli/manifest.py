@@ -56,9 +56,13 @@ def read(path: Path, template: str | None) -> list[Line]:
             lines.append(_line(number, raw, template, texts=texts, seen=seen))
         except ValueError as error:
             faults.append(errors.Fault(reason="bad_line", message=str(error), index=number))
+    if not lines and len({fault.message for fault in faults}) == 1:
+        raise failures.Wrong(f"{path}: {faults[0].message}")
     if faults:
         count = "a line" if len(faults) == 1 else f"{len(faults)} lines"
-        raise failures.Wrong(f"{count} of {path} cannot be used, nothing was ordered", faults=faults[:50])
+        raise failures.Wrong(
+            f"{count} of {path} cannot be used, nothing was ordered", faults=faults[:50], counted="line"
+        )
     if not lines:
         raise failures.Wrong(f"there is nothing to order in {path}")
     return lines

@@ -283,9 +283,9 @@ def report(screen: output.Screen, results: Sequence[Result]) -> None:
         return
     screen.out.print(result_table(results))
     for result in results:
-        if not result.job.succeeded:
-            why = result.job.complaint or result.job.status
-            screen.err.print(output.plain(f"{result.label} {result.job.status}: {why}", style="red"))
+        if result.job.status in {"failed", "expired"}:
+            why = f": {result.job.complaint}" if result.job.complaint else ""
+            screen.err.print(output.plain(f"{result.label} {result.job.status}{why}", style="red"))
             screen.err.print(output.plain(f"  comfy-gateway jobs show {result.job.id}", style="dim"))
     if any(result.job.simulated for result in results):
         screen.note("Simulated: drawn by a simulator from prompt and seed, not by a model.", style="yellow")

@@ -59,7 +59,7 @@ class Screen:
             return
         self.err.print(plain(f"comfy-gateway: {error.message}", style="bold red"))
         if faults:
-            self.err.print(fault_table(faults))
+            self.err.print(fault_table(faults, error.counted if isinstance(error, failures.CommandFailed) else "#"))
         if way_out:
             self.err.print(plain(f"  {way_out}"))
 
@@ -91,10 +91,10 @@ def table(*columns: str, right: Sequence[str] = (), title: str | None = None, ke
     return made
 
 
-def fault_table(faults: Sequence[errors.Fault]) -> Table:
-    """Everything that is wrong: where, and what."""
+def fault_table(faults: Sequence[errors.Fault], counted: str = "#") -> Table:
+    """Everything that is wrong: where, and what. `counted`: what the faults' `index` counts."""
     places = {
-        "#": [None if fault.index is None else str(fault.index) for fault in faults],
+        counted: [None if fault.index is None else str(fault.index) for fault in faults],
         "parameter": [fault.parameter for fault in faults],
         "node": [_node(fault) for fault in faults],
         "field": [fault.field for fault in faults],

@@ -127,11 +127,7 @@ class Job:
     def complaint(self) -> str | None:
         """Why it failed, in one line."""
         error = self.raw.get("error")
-        if not error:
-            return None
-        place = f"node {error['node_id']}" if error.get("node_id") else ""
-        place += f" ({error['class_type']})" if error.get("class_type") else ""
-        return f"{place}: {error['message']}" if place else str(error["message"])
+        return str(error["message"]) if error else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +170,17 @@ def _parameter(raw: Mapping[str, Any]) -> templates.Parameter:
         default=raw.get("default"),
         default_file=raw.get("default_file"),
         required=bool(raw.get("required")),
-        minimum=raw.get("minimum"),
-        maximum=raw.get("maximum"),
+        minimum=_bound(raw.get("minimum")),
+        maximum=_bound(raw.get("maximum")),
         step=raw.get("step"),
         choices=tuple(raw.get("choices") or ()),
         multiline=bool(raw.get("multiline")),
     )
+
+
+def _bound(value: float | None) -> float | None:
+    """A whole number as one: JSON has it as 64.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def epoch(text: str) -> float:

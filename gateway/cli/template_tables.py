@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FIRST_WORDS = 60
+_FIRST_PARAMETERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ def _listing_table(templates: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = output.table(*columns, keep=["name", "runs here"])
     for each in templates:
         runs = {True: "yes", False: "no", None: "?"}[each.get("runnable")]
-        parameters = ", ".join(each["parameters"])
+        more = ", …" if len(each["parameters"]) > _FIRST_PARAMETERS else ""
+        parameters = ", ".join(each["parameters"][:_FIRST_PARAMETERS]) + more
         about = str(each.get("description") or each.get("title") or "")
         cells = (each["name"], about.split(". ", maxsplit=1)[0].rstrip("."), *((runs,) if asked else ()), parameters)
         table.add_row(*(output.plain(str(cell)) for cell in cells))

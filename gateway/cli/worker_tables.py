@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _LOOK_SECONDS = 1.0
+_DEVICE = re.compile(r"(?:cuda:\d+ )?(.*?)(?: : \w+)?")  #: ComfyUI says `cuda:0 NVIDIA L4 : cudaMallocAsync`
 _STYLES: Mapping[str, str] = {
     "idle": "green",
     "busy": "cyan",
@@ -80,9 +82,10 @@ def table(workers: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType
 
 
 def _gpu(worker: Mapping[str, Any]) -> str:
-    device = worker.get("device") or ""
+    found = _DEVICE.fullmatch(worker.get("device") or "")
+    device = found[1] if found else ""
     if worker.get("simulated"):
-        return f"simulated ({device})" if device else "simulated"
+        return device if "simulated" in device else f"{device} (simulated)".strip()
     pinned = f"{worker['gpu']}: " if worker.get("gpu") not in {None, ""} else ""
     free, total = worker.get("vram_free"), worker.get("vram_total")
     memory = f", {free / 2**30:.0f} of {total / 2**30:.0f} GB free" if free is not None and total else ""
