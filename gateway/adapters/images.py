@@ -55,12 +55,33 @@ def _known_formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _facts(picture: ImageFile.ImageFile, max_pixels: int, parameter: str | None) -> ImageFacts:
+def refuse_bomb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise `InvalidInputs` (`image_too_large`) for a picture of more than `max_pixels` in all frames, told from its
+    header. Anything that this cannot open may pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(data), formats=_known_formats()) as picture:
+                _refuse_pixels(picture, max_pixels, None)
+        except Image.DecompressionBombError:
+            raise _refusal("image_too_large", f"It has more than {max_pixels} pixels.", None) from None
+        except (OSError, SyntaxError, ValueError, EOFError, OverflowError):
+            return
+
+
+def _refuse_pixels(picture: ImageFile.ImageFile, max_pixels: int, parameter: str | None) -> int:
+    """How many frames the picture has; `image_too_large` when they are too many pixels."""
     width, height = picture.size
     frames = int(getattr(picture, "n_frames", 1))
     if width * height * frames > max_pixels:
         size = f"{width}×{height}" + (f" in {frames} frames" if frames > 1 else "")
         raise _refusal("image_too_large", f"{size} is more than {max_pixels} pixels.", parameter)
+    return frames
+
+
+def _facts(picture: ImageFile.ImageFile, max_pixels: int, parameter: str | None) -> ImageFacts:
+    frames = _refuse_pixels(picture, max_pixels, parameter)
+    width, height = picture.size
     picture.load()
     # A phone's JPEG may hold a second picture (MPO); whoever reads it as a JPEG sees the first.
     kind = "JPEG" if picture.format == "MPO" else picture.format or ""

@@ -16,7 +16,7 @@ from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
 from gateway.domain.templates import library as libraries
 from gateway.domain.templates import model as templates
-from gateway.submission import checks, planning, references, rules, secrets
+from gateway.submission import checks, pictures, planning, references, rules, secrets
 
 API_KEY: Final = "api_key_comfy_org"
 _MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
@@ -33,7 +33,8 @@ class Ties:
     secrets: secrets.Secrets
     library: Callable[[], libraries.Library]  #: the templates as they are now
     catalogs: Callable[[], Sequence[object_info.NodeCatalog]]  #: of the workers that told theirs; distinct
-    probe: planning.Probe
+    probe: pictures.Probe  #: refuses what is no sound picture
+    bomb_probe: pictures.Probe  #: refuses pictures that are far too large once they are unpacked
     clock: ports.Clock
     new_id: ports.NewId
     draw_seed: Callable[[], int]
@@ -70,9 +71,10 @@ class Submission:
     def __init__(self, ties: Ties, limits: rules.Rules | None = None) -> None:
         self._ties = ties
         self._rules = limits or rules.Rules()
-        self._planner = planning.Planner(
-            ties.assets, probe=ties.probe, draw_seed=ties.draw_seed, image_bytes=self._rules.image_bytes
+        self._pictures = pictures.Pictures(
+            ties.assets, probe=ties.probe, bomb_probe=ties.bomb_probe, max_bytes=self._rules.image_bytes
         )
+        self._planner = planning.Planner(ties.assets, self._pictures, draw_seed=ties.draw_seed)
 
     async def submit_workflow(
         self,
@@ -98,6 +100,7 @@ class Submission:
         faults = checks.refusals(resolved.graph, needs, catalogs)
         if faults:
             raise errors.InvalidWorkflow(_no_worker(faults), faults=faults)
+        await self._refuse_bombs(resolved.pictures)
         job = self._new_job(tenant, resolved.graph, needs, resolved.assets, wishes)
         return (await self._queue([job], wishes))[0]
 
@@ -229,6 +232,15 @@ class Submission:
         return jobs
 
     # Jobs.
+
+    async def _refuse_bombs(self, found: Sequence[references.Picture]) -> None:
+        faults = [
+            dataclasses.replace(fault, node=item.node, class_type=item.class_type, field=item.field)
+            for item in found
+            for fault in await self._pictures.dangers_of_asset(item.asset)
+        ]
+        if faults:
+            raise errors.InvalidWorkflow(f"The workflow cannot run. {faults[0].message}", faults=faults)
 
     def _planned_job(
         self, tenant: model.TenantId, plan: planning.Plan, wishes: Wishes

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from gateway import assets
 from gateway.domain import errors, model
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.templates import binding, values
 from gateway.domain.templates import model as templates
-
-Probe = Callable[[bytes], object]  #: raises InvalidInputs when the bytes are no picture; slow, called in a thread
+from gateway.submission import pictures, recent
 
 _PICTURES: Final = frozenset({templates.ParameterType.IMAGE, templates.ParameterType.MASK})
-_REMEMBERED: Final = 4096
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +31,13 @@ class Plan:
 
 
 class Planner:
-    """Binds templates; stores what came inside the inputs, and looks at every picture once."""
+    """Binds templates; stores what came inside the inputs."""
 
-    def __init__(self, library: assets.Assets, *, probe: Probe, draw_seed: Callable[[], int], image_bytes: int) -> None:
+    def __init__(self, library: assets.Assets, seen: pictures.Pictures, *, draw_seed: Callable[[], int]) -> None:
         self._library = library
-        self._probe = probe
+        self._pictures = seen
         self._draw_seed = draw_seed
-        self._image_bytes = image_bytes
-        self._pictures = _Recent[str, bool]()  #: hashes of what the probe has passed
-        self._kept = _Recent[tuple[str, str], str]()  #: tenant and digest of inline bytes → asset id
+        self._kept = recent.Recent[tuple[str, str], str]()  #: tenant and digest of inline bytes → asset id
 
     async def plan(self, tenant: model.TenantId, template: templates.Template, inputs: object) -> Plan:
         """The template with these inputs; InvalidInputs or MissingAsset with every fault."""
@@ -56,8 +47,7 @@ class Planner:
         faults = [
             *faults,
             *_missing(bound, used),
-            *await self._inline_faults(bound.inline),
-            *await self._asset_faults(bound, used),
+            *[fault async for fault in self._picture_faults(bound, used)],
         ]
         if faults:
             missing = [use.asset_id for use in bound.assets if use.asset_id not in used]
@@ -100,38 +90,21 @@ class Planner:
         }
         return dataclasses.replace(bound, values={**bound.values, **uploads})
 
-    # Pictures.
-
-    async def _inline_faults(self, inline: Iterable[values.Inline]) -> list[errors.Fault]:
-        found: list[errors.Fault] = []
-        for item in inline:
-            if item.media_type.startswith("image/"):
-                found += await self._picture_faults(_digest(item.data), item.data, item.parameter)
-        return found
-
-    async def _asset_faults(self, bound: binding.Bound, used: Mapping[str, model.Asset]) -> list[errors.Fault]:
-        found: list[errors.Fault] = []
-        for use in bound.assets:
-            parameter, asset = bound.template.parameter(use.parameter), used.get(use.asset_id)
-            if asset is None or parameter is None or parameter.type not in _PICTURES or asset.hash in self._pictures:
+    async def _picture_faults(
+        self, bound: binding.Bound, used: Mapping[str, model.Asset]
+    ) -> AsyncIterator[errors.Fault]:
+        """What is wrong with what was given for pictures, inline or as assets."""
+        for name, value in bound.values.items():
+            parameter = bound.template.parameter(name)
+            if parameter is None or parameter.type not in _PICTURES:
                 continue
-            if asset.size_bytes > self._image_bytes:
-                message = f"The picture has more than {self._image_bytes} bytes."
-                found.append(errors.Fault(reason="too_large", message=message, parameter=use.parameter))
-                continue
-            data = b"".join([chunk async for chunk in self._library.chunks(asset)])
-            found += await self._picture_faults(asset.hash, data, use.parameter)
-        return found
-
-    async def _picture_faults(self, key: str, data: bytes, parameter: str) -> list[errors.Fault]:
-        if key in self._pictures:
-            return []
-        try:
-            await asyncio.to_thread(self._probe, data)
-        except errors.InvalidInputs as error:
-            return [dataclasses.replace(fault, parameter=parameter) for fault in error.faults]
-        self._pictures.put(key, True)
-        return []
+            found: Sequence[errors.Fault] = ()
+            if isinstance(value, values.Inline):
+                found = await self._pictures.faults_of_bytes(_digest(value.data), value.data)
+            elif isinstance(value, values.AssetUse) and value.asset_id in used:
+                found = await self._pictures.faults_of_asset(used[value.asset_id])
+            for fault in found:
+                yield dataclasses.replace(fault, parameter=name)
 
     # Bytes that came with the order.
 
@@ -151,30 +124,6 @@ class Planner:
         suffix = PurePosixPath(item.file_name).suffix
         asset = await self._library.keep_input(tenant, item.data, content_type=item.media_type, suffix=suffix)
         return asset.id
-
-
-class _Recent(Generic[K, V]):
-    """The entries used last, up to a bound."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[K, V] = OrderedDict()
-
-    def __contains__(self, key: K) -> bool:
-        return self.get(key) is not None
-
-    def get(self, key: K) -> V | None:
-        """The value, which counts as used now."""
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        """Remember a value; the one that was not used for longest may go."""
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > _REMEMBERED:
-            self._entries.popitem(last=False)
 
 
 def _digest(data: bytes) -> str:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway import assets
 from gateway.domain import errors, model
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.templates import binding
 from gateway.submission import checks
+
+_PICTURES: Final = frozenset({"image", "mask"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An asset that a node will load as a picture."""
+
+    asset: model.Asset
+    node: str
+    class_type: str
+    field: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +31,7 @@ class Resolved:
 
     graph: graphs.Graph
     assets: tuple[model.AssetId, ...]
+    pictures: tuple[Picture, ...]
 
 
 async def resolve(
@@ -33,17 +47,34 @@ async def resolve(
     if faults:
         raise errors.InvalidWorkflow(f"The workflow cannot run. {faults[0].message}", faults=faults)
     references = graphs.asset_references(graph)
-    await _require(library, tenant, references)
+    used = await _require(library, tenant, references)
     uploads = await library.by_path(tenant, list(dict.fromkeys(item.value for item in fields if item.value)))
     named = [(item, uploads[item.value]) for item in fields if item.value in uploads]
     if named:
         values = {(item.node, item.field): binding.reference(asset.id) for item, asset in named}
         graph = graphs.replace_inputs(graph, values)
     ids = [*(item.asset_id for item in references), *(asset.id for _, asset in named)]
-    return Resolved(graph=graph, assets=tuple(model.AssetId(asset_id) for asset_id in dict.fromkeys(ids)))
+    return Resolved(
+        graph=graph,
+        assets=tuple(model.AssetId(asset_id) for asset_id in dict.fromkeys(ids)),
+        pictures=(
+            *(_picture(item, used[item.asset_id]) for item in references if _is_picture(item, facts)),
+            *(_picture(item, asset) for item, asset in named if item.kind in _PICTURES),
+        ),
+    )
 
 
-async def _require(library: assets.Assets, tenant: model.TenantId, references: Sequence[graphs.AssetReference]) -> None:
+def _is_picture(item: graphs.AssetReference, facts: graphs.NodeFacts) -> bool:
+    return graphs.upload_kind(item.class_type, item.field, facts) in _PICTURES
+
+
+def _picture(item: graphs.AssetReference | graphs.UploadField, asset: model.Asset) -> Picture:
+    return Picture(asset=asset, node=item.node, class_type=item.class_type, field=item.field)
+
+
+async def _require(
+    library: assets.Assets, tenant: model.TenantId, references: Sequence[graphs.AssetReference]
+) -> Mapping[str, model.Asset]:
     found = await library.usable(tenant, list(dict.fromkeys(item.asset_id for item in references)))
     faults = [
         errors.Fault(
@@ -63,3 +94,4 @@ async def _require(library: assets.Assets, tenant: model.TenantId, references: S
             missing_ids=missing,
             faults=faults,
         )
+    return found

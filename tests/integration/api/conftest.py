@@ -59,6 +59,7 @@ async def made(store: ports.Store, tmp_path: Path, catalog: object_info.NodeCata
         library=no_templates,
         catalogs=lambda: (catalog,),
         probe=images.probe_image,
+        bomb_probe=images.refuse_bomb,
         clock=time.time,
         new_id=driver.new_id,
         draw_seed=lambda: 7,

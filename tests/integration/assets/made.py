@@ -106,6 +106,7 @@ async def made(
         library=lambda: known.library,
         catalogs=lambda: known.catalogs,
         probe=images.probe_image,
+        bomb_probe=images.refuse_bomb,
         clock=clock,
         new_id=new_id,
         draw_seed=lambda: next(seeds),
@@ -149,6 +150,13 @@ def picture(color: str = "red", *, size: tuple[int, int] = (8, 6), kind: str = "
     out = io.BytesIO()
     Image.new("RGB", size, color).save(out, kind)
     return out.getvalue()
+
+
+def animation(frames: int, *, size: tuple[int, int]) -> bytes:
+    """A GIF of many frames, each of which changes one pixel."""
+    header = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80, 0, 0) + bytes(6)
+    pixel = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    return header + (b"\x21\xf9\x04\0\0\0\0\0" + pixel) * frames + b"\x3b"
 
 
 def png(width: int, height: int, data: bytes, *, more: bytes = b"") -> bytes:

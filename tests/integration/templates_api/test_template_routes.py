@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import zlib
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from gateway.domain import model
 from gateway.domain.comfy import object_info
 from gateway.domain.states import JobStatus
+from gateway.domain.templates import library
+from gateway.domain.templates import model as templates
 from tests.integration.assets import made as kit
 from tests.integration.templates_api.conftest import FIXTURES, Site
 
@@ -111,7 +114,7 @@ async def test_an_order_becomes_a_job_with_its_inputs_as_used(site: Site) -> Non
     job = answer.json()
     assert answer.status_code == 201, answer.text
     assert answer.headers["location"] == job["urls"]["self"] == f"/api/v2/jobs/{job['id']}"
-    assert (job["status"], job["template"], job["queue_position"]) == ("queued", "restyle", 1)
+    assert (job["status"], job["template"]) == ("queued", "restyle")
     assert (job["metadata"], job["priority"], job["simulated"]) == ({"who": "me"}, 3, False)
     assert (job["worker"], job["attempts"]) == (None, [])
     used = job["inputs"]
@@ -310,6 +313,18 @@ async def test_bad_images(site: Site, given: Any, reason: str | None) -> None:
     assert parameter == "image"
     assert reason is None or found == reason
     assert site.made.blob_files() == []
+
+
+async def test_only_pictures_are_held_to_be_sound(site: Site) -> None:
+    """What is refused as a picture may be a fine file for a parameter that takes any."""
+    restyle = site.made.known.library.get("restyle")
+    loose = tuple(
+        dataclasses.replace(item, type=templates.ParameterType.FILE) if item.name == "image" else item
+        for item in restyle.parameters
+    )
+    site.made.known.library = library.Library(templates=(dataclasses.replace(restyle, parameters=loose),))
+    answer = await site.order("restyle", {"image": data_uri(kit.png(60000, 60000, b""))})
+    assert answer.status_code == 201, answer.text
 
 
 async def test_assets_that_are_no_pictures_are_refused_too(site: Site) -> None:

@@ -112,3 +112,30 @@ async def test_many_references_are_resolved_at_once(site: Site) -> None:
     ids = [await site.upload(kit.picture("red", size=(8, 6 + index)), path=f"{index}.png") for index in range(30)]
     answer = await submit(site, workflow(*(reference(asset_id) for asset_id in ids)))
     assert answer.status_code == 201
+
+
+async def test_pictures_that_would_fill_a_workers_memory_are_refused(site: Site) -> None:
+    bomb = await site.upload(kit.png(60000, 60000, b""), path="bomb.png")
+    frames = await site.upload(kit.animation(400, size=(900, 900)), path="frames.gif")
+    graph = workflow(reference(bomb), "bomb.png", reference(frames))
+    graph["l2"]["class_type"] = "LoadImageMask"
+    answer = await submit(site, graph)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_workflow")
+    faults = answer.json()["error"]["details"]["faults"]
+    assert {(fault["node"], fault["field"], fault["reason"]) for fault in faults} == {
+        (f"l{index}", "image", "image_too_large") for index in range(3)
+    }
+
+
+async def test_what_we_cannot_open_is_left_to_the_worker(site: Site) -> None:
+    """Workers know more kinds of pictures than we do, and tell well what they do not know."""
+    odd = await site.upload(b"a picture of tomorrow's format", path="odd.hxr")
+    torn = await site.upload(RED[:40], path="torn.png")
+    fine = await site.upload(RED, path="fine.png")
+    assert (await submit(site, workflow(*(reference(each) for each in (odd, torn, fine))))).status_code == 201
+
+
+async def test_other_files_are_not_looked_at_as_pictures(site: Site) -> None:
+    bomb = await site.upload(kit.png(60000, 60000, b""), path="bomb.png")
+    graph = workflow("example.png") | {"a": {"class_type": "LoadAudio", "inputs": {"audio": reference(bomb)}}}
+    assert (await submit(site, graph)).status_code == 201
