@@ -63,23 +63,29 @@ def _metadata_fault(key: str, value: object) -> errors.Fault | None:
     return errors.Fault(reason="invalid_metadata", message=message, field=place)
 
 
-async def _idempotency_key(
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description="Single-use for 24 hours: a second request with the same key is refused with 422 "
-            "`idempotency_key_reuse` and never executed. 1 to 255 printable ASCII characters.",
-            json_schema_extra={"pattern": f"^{_PRINTABLE.pattern}$"},
-        ),
-    ] = None,
-) -> str | None:
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Single-use for 24 hours: a second request with the same key is refused with 422 "
+        "`idempotency_key_reuse` and never executed. 1 to 255 printable ASCII characters.",
+        json_schema_extra={"pattern": f"^{_PRINTABLE.pattern}$"},
+    ),
+]
+
+
+def idempotency_key(key: str | None) -> str | None:
+    """The key, if it is one; InvalidRequest."""
     if key is not None and not _PRINTABLE.fullmatch(key):
         fault = errors.Fault(
             reason="invalid_value", message="1 to 255 printable ASCII characters", field="header.Idempotency-Key"
         )
         raise errors.InvalidRequest("the Idempotency-Key is not 1 to 255 printable ASCII characters", faults=[fault])
     return key
+
+
+async def _idempotency_key(key: IdempotencyKey = None) -> str | None:
+    return idempotency_key(key)
 
 
 IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
@@ -112,10 +118,7 @@ def _missing(what: str) -> str:
     raise errors.NotFound(f"there is no such {what}")
 
 
-async def _job_id(
-    id: Annotated[str, Path(description="The job's id.", examples=["7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"])],  # noqa: A002
-) -> str:
-    return uuid_or_missing(id, what="job")
+JobId = Annotated[str, Path(description="The job's id.", examples=["7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"])]
 
 
 async def _asset_id(
@@ -124,5 +127,4 @@ async def _asset_id(
     return uuid_or_missing(id, what="asset")
 
 
-JobIdDep = Annotated[str, Depends(_job_id)]
 AssetIdDep = Annotated[str, Depends(_asset_id)]

@@ -8,6 +8,7 @@ cannot be that.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -63,11 +64,16 @@ class Guard:
     def _is_local(self, name: str) -> bool:
         if not name or "." not in name or name.endswith(".localhost") or name == self._public.hostname:
             return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        return _is_address(name)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(host: str) -> str:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, WithJsonSchema
 from starlette.responses import StreamingResponse
 
-from gateway.api import auth, body, events, fields, parts, present, schemas, waiting
+from gateway.api import body, calls, events, fields, present, schemas, waiting
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus
@@ -74,26 +74,25 @@ class JobRequest(body.RequestBody):
 )
 async def submit(
     request: Request,
-    known: parts.PartsDep,
-    caller: auth.CallerDep,
-    presenter: present.PresenterDep,
-    key: fields.IdempotencyKeyDep,
+    key: fields.IdempotencyKey = None,
 ) -> Response:
     """Queues the API-format graph. A 201 means that the job is durably recorded.
 
     The graph's structure, its node classes and its asset references are checked before: every fault comes back at
     once. What the editor saves (`nodes`, `links`) is refused with `workflow_format_ui`.
     """
-    order = await body.read_object(request, JobRequest, limit=known.limits.json_body)
-    job = await known.submission.submit_workflow(
-        caller.tenant,
+    call = calls.of(request)
+    key = fields.idempotency_key(key)
+    order = await body.read_object(request, JobRequest, limit=call.parts.limits.json_body)
+    job = await call.parts.submission.submit_workflow(
+        call.caller.tenant,
         order.workflow,
         metadata={} if order.metadata is None else fields.metadata(order.metadata),
         priority=order.priority,
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
     )
-    return await waiting.answer_order(request, known, presenter, job)
+    return await waiting.answer_order(request, call.parts, call.presenter, job)
 
 
 @router.get(
@@ -107,9 +106,6 @@ async def submit(
 async def list_jobs(
     *,
     request: Request,
-    known: parts.PartsDep,
-    caller: auth.CallerDep,
-    presenter: present.PresenterDep,
     status: Annotated[str | None, Query(description="Statuses, separated by commas.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[
@@ -119,14 +115,15 @@ async def list_jobs(
     template: Annotated[str | None, Query(description="Only jobs of this template.")] = None,
 ) -> Response:
     """One page of the caller's jobs; follow `next_cursor` until it is absent."""
+    call = calls.of(request)
     want = model.JobFilter(
         statuses=statuses_of(status),
         metadata=_metadata_filter(request),
         batch_id=None if batch_id is None else model.BatchId(_clean(batch_id, "batch_id")),
         template=None if template is None else _clean(template, "template"),
     )
-    page = await known.store.jobs.page(caller.tenant, want, limit=limit, cursor=cursor_of(cursor))
-    body_ = schemas.JobList(jobs=[presenter.job_item(job) for job in page.jobs])
+    page = await call.parts.store.jobs.page(call.caller.tenant, want, limit=limit, cursor=cursor_of(cursor))
+    body_ = schemas.JobList(jobs=[call.presenter.job_item(job) for job in page.jobs])
     if page.next_cursor is not None:
         body_.next_cursor = page.next_cursor
     return present.answer(body_)
@@ -189,11 +186,10 @@ def cursor_of(text: str | None) -> str | None:
     response_model=schemas.Job,
     responses=api_errors.documented(404),
 )
-async def get_job(
-    known: parts.PartsDep, caller: auth.CallerDep, presenter: present.PresenterDep, job_id: fields.JobIdDep
-) -> Response:
+async def get_job(request: Request, id: fields.JobId) -> Response:  # noqa: A002
     """The job as it is now: status, latest progress, and every output committed so far."""
-    return present.answer(await presenter.whole_job(await known.store.jobs.get(caller.tenant, job_id)))
+    call, job = await _job(request, id)
+    return present.answer(await call.presenter.whole_job(job))
 
 
 @router.get(
@@ -203,9 +199,10 @@ async def get_job(
     response_model=schemas.JobWorkflowResponse,
     responses=api_errors.documented(404),
 )
-async def get_job_workflow(known: parts.PartsDep, caller: auth.CallerDep, job_id: fields.JobIdDep) -> Response:
+async def get_job_workflow(request: Request, id: fields.JobId) -> Response:  # noqa: A002
     """The API-format graph that the job runs, a template's values bound; `format` is always `api`."""
-    graph = await known.store.jobs.graph(caller.tenant, job_id)
+    call = calls.of(request)
+    graph = await call.parts.store.jobs.graph(call.caller.tenant, fields.uuid_or_missing(id, what="job"))
     return Response(b'{"workflow":%b,"format":"api"}' % graph, media_type="application/json")
 
 
@@ -216,15 +213,16 @@ async def get_job_workflow(known: parts.PartsDep, caller: auth.CallerDep, job_id
     response_model=schemas.Job,
     responses=api_errors.documented(404),
 )
-async def cancel_job(
-    known: parts.PartsDep, caller: auth.CallerDep, presenter: present.PresenterDep, job_id: fields.JobIdDep
-) -> Response:
+async def cancel_job(request: Request, id: fields.JobId) -> Response:  # noqa: A002
     """Ends a queued job at once and asks a running one to stop (`canceling`); one that ended stays as it is."""
-    job = await known.store.jobs.cancel(caller.tenant, job_id, now=known.clock())
+    call = calls.of(request)
+    known = call.parts
+    job_id = fields.uuid_or_missing(id, what="job")
+    job = await known.store.jobs.cancel(call.caller.tenant, job_id, now=known.clock())
     known.bus.publish(job.id, model.StatusChanged(status=job.status))
     if job.status is JobStatus.CANCELING:
         known.bus.signal(model.CancelAsked(job_id=job.id, attempt_id=job.attempt_id))
-    return present.answer(await presenter.whole_job(job))
+    return present.answer(await call.presenter.whole_job(job))
 
 
 @router.get(
@@ -235,11 +233,15 @@ async def cancel_job(
     responses={**api_errors.documented(404, 429), 200: events.DOCUMENTED},
     openapi_extra={"x-sse-events": events.CATALOG},
 )
-async def get_job_events(
-    known: parts.PartsDep, caller: auth.CallerDep, presenter: present.PresenterDep, job_id: fields.JobIdDep
-) -> Response:
+async def get_job_events(request: Request, id: fields.JobId) -> Response:  # noqa: A002
     """Server-sent events: `status` (first and last), `progress`, `preview`, `output`; a comment every 15 seconds.
 
     Live only: no ids, no replay. Each `progress` is a complete snapshot; the truth is always the job itself.
     """
-    return events.EventStream(known, presenter, await known.store.jobs.get(caller.tenant, job_id))
+    call, job = await _job(request, id)
+    return events.EventStream(call.parts, call.presenter, job)
+
+
+async def _job(request: Request, job_id: str) -> tuple[calls.Call, model.Job]:
+    call = calls.of(request)
+    return call, await call.parts.store.jobs.get(call.caller.tenant, fields.uuid_or_missing(job_id, what="job"))

@@ -29,7 +29,7 @@ class Links:
         return self.origin + self.prefix + path
 
 
-async def links_of(request: Request, parts: parts_module.PartsDep) -> Links:
+def of(request: Request, parts: parts_module.Parts) -> Links:
     """The links for answers to this request: from the public URL, else from how the request reached us."""
     if parts.public_url is not None:
         scheme, _, rest = parts.public_url.rstrip("/").partition("://")
@@ -48,4 +48,8 @@ def _authority(request: Request) -> str:
     return name if server[1] is None else f"{name}:{server[1]}"
 
 
-LinksDep = Annotated[Links, Depends(links_of)]
+async def _links(request: Request) -> Links:
+    return of(request, parts_module.of(request))
+
+
+LinksDep = Annotated[Links, Depends(_links)]

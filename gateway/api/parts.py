@@ -54,9 +54,13 @@ class Parts:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def parts_of(request: Request) -> Parts:
+def of(request: Request) -> Parts:
     """The parts of the app that answers this request."""
     return cast(Parts, request.app.state.parts)
 
 
-PartsDep = Annotated[Parts, Depends(parts_of)]
+async def _parts(request: Request) -> Parts:
+    return of(request)
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from gateway.api import links as links_module
@@ -145,12 +145,12 @@ class Presenter:
         return self._links.absolute(signed.path), time(signed.expires_at)
 
 
-async def presenter_of(parts: parts_module.PartsDep, links: links_module.LinksDep) -> Presenter:
-    """The presenter for the answer to this request."""
-    return Presenter(parts, links)
+async def _presenter(request: Request) -> Presenter:
+    parts = parts_module.of(request)
+    return Presenter(parts, links_module.of(request, parts))
 
 
-PresenterDep = Annotated[Presenter, Depends(presenter_of)]
+PresenterDep = Annotated[Presenter, Depends(_presenter)]
 
 
 def _metrics(job: model.Job) -> dict[str, int | None]:

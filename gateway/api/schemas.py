@@ -126,7 +126,9 @@ class Job(BaseModel):
     started_at: Time | None
     completed_at: Time | None
     expires_at: Time
-    queue_position: int | None = Field(description="1 for the next one; null when not queued, and in lists.")
+    queue_position: int | None = Field(
+        description="1 for the next one; null when not queued, in lists and in answers to orders."
+    )
     progress: Progress | None
     outputs: list[Output]
     error: JobError | None

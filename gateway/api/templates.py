@@ -10,7 +10,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from gateway.api import auth, body, fields, jobs, links, multipart, parts, present, schemas, template_forms, waiting
+from gateway.api import (
+    auth,
+    body,
+    calls,
+    fields,
+    jobs,
+    links,
+    multipart,
+    parts,
+    present,
+    schemas,
+    template_forms,
+    waiting,
+)
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.templates import describe, library
@@ -229,7 +242,7 @@ async def get_template(known: parts.PartsDep, _caller: auth.CallerDep, links: li
         lacking=[_fault(fault) for fault in lacking or ()],
         urls=_urls(links, name),
     )
-    return Response(shape.model_dump_json(by_alias=True), media_type="application/json")
+    return Response(shape.model_dump_json(by_alias=True, exclude_unset=True), media_type="application/json")
 
 
 def _order_documented() -> Mapping[str, Any]:
@@ -260,17 +273,16 @@ def _order_documented() -> Mapping[str, Any]:
 async def order(
     *,
     request: Request,
-    known: parts.PartsDep,
-    caller: auth.CallerDep,
-    presenter: present.PresenterDep,
-    key: fields.IdempotencyKeyDep,
     name: Name,
+    key: fields.IdempotencyKey = None,
 ) -> Response:
     """Queues the template with these inputs. Everything that is wrong comes back at once, each fault with parameter,
     node and field.
 
     As multipart/form-data, parts are named after parameters and may be files.
     """
+    call = calls.of(request)
+    known, caller, key = call.parts, call.caller, fields.idempotency_key(key)
     if multipart.is_multipart(request):
         template = known.library().get(name)
         async with template_forms.reading(request, known, caller.tenant, template) as value:
@@ -278,7 +290,7 @@ async def order(
     else:
         shape = await body.read_object(request, TemplateOrder, limit=known.limits.json_body)
         job = await _submit(known, caller, name, shape, key)
-    return await waiting.answer_order(request, known, presenter, job)
+    return await waiting.answer_order(request, known, call.presenter, job)
 
 
 async def _submit(

@@ -49,8 +49,8 @@ async def answer_order(request: Request, known: parts.Parts, presenter: present.
     headers = {"Location": presenter.job_link(job.id)}
     seconds = fields.prefer_wait(request, longest=known.limits.wait)
     if seconds is None:
-        position = await known.store.jobs.queue_position(job.id) if job.status is JobStatus.QUEUED else None
-        return present.answer(presenter.job(job, position=position), 201, headers)
+        # Without its queue position: counting who is ahead costs more than queueing the job did.
+        return present.answer(presenter.job(job), 201, headers)
     headers["Preference-Applied"] = f"wait={seconds:g}"
     job = await wait_for_end(request, known, job, seconds=seconds)
     picture = first_image(job) if fields.wants_image(request) else None

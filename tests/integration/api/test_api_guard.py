@@ -42,16 +42,18 @@ async def test_unknown_paths(api: Api, path: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize(
-    "id_", ["x", "0", UNKNOWN, UNKNOWN.upper(), UNKNOWN[:-1], f"{{{UNKNOWN}}}", "%00", "%ff", "..%2f..", "a" * 5000]
-)
-async def test_wrong_ids(api: Api, id_: str) -> None:
-    for path in (f"jobs/{id_}", f"jobs/{id_}/workflow", f"jobs/{id_}/events", f"assets/{id_}"):
-        answer = await api.client.get(f"/api/v2/{path}")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
-    for path in (f"jobs/{id_}/cancel",):
-        assert (await api.client.post(f"/api/v2/{path}")).status_code == 404
-    assert (await api.client.delete(f"/api/v2/assets/{id_}")).status_code == 404
+WRONG_IDS = (
+    "x", "0", UNKNOWN, UNKNOWN.upper(), UNKNOWN[:-1], f"{{{UNKNOWN}}}", "%00", "%ff", "..%2f..", "a" * 5000,
+)  # fmt: skip
+
+
+async def test_wrong_ids(api: Api) -> None:
+    for id_ in WRONG_IDS:
+        for path in (f"jobs/{id_}", f"jobs/{id_}/workflow", f"jobs/{id_}/events", f"assets/{id_}"):
+            answer = await api.client.get(f"/api/v2/{path}")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
+        assert (await api.client.post(f"/api/v2/jobs/{id_}/cancel")).status_code == 404, id_
+        assert (await api.client.delete(f"/api/v2/assets/{id_}")).status_code == 404, id_
 
 
 @pytest.mark.parametrize(
