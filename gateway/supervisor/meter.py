@@ -22,13 +22,12 @@ class CpuMeter:
     def sample(self, now: float) -> None:
         """Look again."""
         used = self._seconds()
-        if used is None or self._used is None or now <= self._at:
-            self._used, self._at = used, now
-            return
-        if (used - self._used) / (now - self._at) >= _BUSY:
-            self._busy_at = now
+        if used is not None and self._used is not None and now > self._at:
+            # A child that ended takes what it had used with it: less than before is work, too.
+            if abs(used - self._used) / (now - self._at) >= _BUSY:
+                self._busy_at = now
+            self.idle_seconds = now - self._busy_at
         self._used, self._at = used, now
-        self.idle_seconds = now - self._busy_at
 
     def _seconds(self) -> float | None:
         try:

@@ -67,10 +67,14 @@ def _places(settings: Settings) -> Iterator[_Place]:
             yield _Place(worker=model.WorkerId(f"cpu{number}"), visible="", device="CPU", cpu=True)
         return
     for pin in gpus.choose(settings.gpus, gpus.find()):
-        device = "" if pin.gpu is None else f"{pin.gpu.name}, {pin.gpu.memory_bytes / 2**30:.0f} GB"
+        device = "" if pin.gpu is None else _device(pin.gpu)
         for number in range(settings.workers_per_gpu):
             worker = model.WorkerId(f"gpu{pin.label}{_letter(number)}")
             yield _Place(worker=worker, visible=pin.visible, device=device or f"GPU {pin.visible}")
+
+
+def _device(gpu: gpus.Gpu) -> str:
+    return f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GB" if gpu.memory_bytes else gpu.name
 
 
 def _letter(number: int) -> str:
@@ -114,7 +118,7 @@ def _simulator(settings: Settings, data: datadir.DataDir, mark: str, number: int
         log=log,
         command=child.Command(
             arguments=(
-                *(sys.executable, "-m", "gateway.simulator"),
+                *(sys.executable, "-P", "-m", "gateway.simulator"),
                 *("--port", str(port), "--dir", str(folder), "--name", worker),
                 *_split(settings.simulate_args),
             ),

@@ -21,7 +21,7 @@ from gateway.settings import Settings
 from gateway.supervisor import banner, child, comfyui, control, listening, notify, plan, server, worker
 
 _log = structlog.get_logger("gateway.supervisor")
-_TEND_SECONDS = 2.0
+_TEND_SECONDS = 5.0
 _SERVER_EXTRA_SECONDS = 15.0  #: for handing back and closing, on top of the grace time
 
 

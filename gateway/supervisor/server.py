@@ -88,7 +88,7 @@ class Server:
         listening = [part for opened in self.sockets for part in ("--socket", str(opened.fileno()))]
         return child.Command(
             arguments=(
-                *(sys.executable, "-m", "gateway.server"),
+                *(sys.executable, "-P", "-m", "gateway.server"),
                 *("--ready", str(ready), "--supervisor", str(self.supervisor), "--log", self.form),
                 *listening,
             ),
