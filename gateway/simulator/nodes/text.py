@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.simulator.nodes.base import Context, Node, Outcome
@@ -99,7 +102,51 @@ def regex_replace(
     return (re.sub(regex_pattern, replace, string, count=count, flags=bits),)
 
 
+_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_FUNCTIONS: Mapping[str, Callable[..., float]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "max": max,
+    "min": min,
+    "round": round,
+    "sqrt": math.sqrt,
+}
+
+
+def math_expression(ctx: Context, *, expression: str, **values: Any) -> tuple[float, int, bool]:
+    """Compute with the values that are linked in (`values.a` is `a`)."""
+    del ctx
+    names = {name.rpartition(".")[2]: value for name, value in values.items()}
+    result = _compute(ast.parse(expression, mode="eval").body, names)
+    return float(result), int(result), bool(result)
+
+
+def _compute(node: ast.expr, names: Mapping[str, Any]) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.Name(id=name) if name in names:
+            return names[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_compute(operand, names)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_compute(left, names), _compute(right, names))
+        case ast.Call(func=ast.Name(id=name), args=arguments) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*(_compute(argument, names) for argument in arguments))
+        case _:
+            raise ValueError(f"the simulator does not compute {ast.unparse(node)}")
+
+
 NODES: Mapping[str, Node] = {
+    "ComfyMathExpression": Node(run=math_expression),
     "PreviewAny": Node(run=preview_any),
     "PrimitiveString": Node(run=value),
     "PrimitiveStringMultiline": Node(run=value),
