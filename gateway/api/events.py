@@ -19,14 +19,17 @@ import io
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Generic, TypeVar, cast
 
+import structlog
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway import ports
 from gateway.api import parts, present, schemas
-from gateway.domain import model
+from gateway.domain import errors, model
 from gateway.domain.states import JobStatus
+
+_log = structlog.get_logger(__name__)
 
 KEEPALIVE = b": keepalive\n\n"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -124,7 +127,16 @@ class _Stream:
         self._preview: _Latest[model.Preview] = _Latest(known.limits.preview_interval, self._now)
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
-        """The stream's bytes, to its end."""
+        """The stream's bytes, to its end: also when the job is gone, or cannot be read now and the client may come
+        again."""
+        try:
+            async with contextlib.aclosing(self._frames()) as frames:
+                async for each in frames:
+                    yield each
+        except errors.GatewayError as error:
+            _log.warning("event_stream_ended", job=self._job.id, reason=error.message)
+
+    async def _frames(self) -> AsyncGenerator[bytes, None]:
         with self._known.bus.subscribe(self._job.id) as news:
             snapshot = self._known.bus.snapshot(self._job.id)
             self._progress.put(snapshot.progress)

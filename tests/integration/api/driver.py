@@ -51,7 +51,8 @@ class Driver:
         """Give the next queued job to the worker."""
         accepts = frozenset(await self._store.queue.requirements())
         slot = model.Slot(worker=WORKER, epoch=self._epoch, accepts=accepts)
-        (claim,) = await self._store.queue.claim([slot], first_come, now=time.time(), new_id=new_id)
+        claimed = await self._store.queue.claim([slot], first_come, now=time.time(), new_id=new_id)
+        (claim,) = claimed.claims
         self._bus.publish(claim.job_id, model.StatusChanged(status=JobStatus.RUNNING))
         return claim
 

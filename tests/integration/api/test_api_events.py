@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from gateway.domain.states import Outcome
+from gateway.domain import model
+from gateway.domain.states import JobStatus, Outcome
 from tests.integration.api import sse
 from tests.integration.api.served import Api
 
@@ -173,6 +174,41 @@ async def test_streams_end_when_the_gateway_stops(api: Api) -> None:
         await anext(frames)
         api.parts.stopping.set()
         assert [frame async for frame in frames] == []  # a whole answer: no protocol error
+
+
+async def test_a_slow_reader_holds_no_memory(start: Callable[..., Awaitable[Api]], made: Any) -> None:
+    api = await start(limits=replace(made.limits, preview_interval=0.0))
+    job = await api.submit()
+    claim = await api.driver.claim()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]), limit=2**16)
+    writer.write(f"GET {job['urls']['events']} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    await reader.readuntil(b"running")
+    picture = b"\xff\xd8" + bytes(200_000)
+    for _ in range(500):  # 100 MB of previews that nobody reads
+        api.driver.preview(claim, picture, "image/jpeg")
+        await asyncio.sleep(0)
+    await api.driver.settle(claim)
+    size, tail = 0, b""
+    while chunk := await reader.read(2**16):
+        size += len(chunk)
+        tail = (tail + chunk)[-500:]
+    writer.close()
+    assert b"succeeded" in tail
+    assert size < 20_000_000
+
+
+async def test_a_job_that_is_gone_ends_its_stream(api: Api) -> None:
+    job = await api.submit()
+    async with stream(api, job) as frames:
+        await anext(frames)
+        await api.client.post(job["urls"]["cancel"])
+        assert story([frame async for frame in frames]) == ["canceled"]
+    other = await api.submit()
+    async with stream(api, other) as frames:
+        await anext(frames)
+        await api.parts.store.close()
+        api.parts.bus.publish(model.JobId(other["id"]), model.StatusChanged(status=JobStatus.RUNNING))
+        assert [frame async for frame in frames] == []
 
 
 async def test_a_stream_is_not_stored_on_its_way(api: Api) -> None:

@@ -92,6 +92,16 @@ async def test_foreign_pages_change_nothing(start: Start, origin: str | None, st
     assert (await api.client.get("/v1/workers", headers=headers)).status_code == 200
 
 
+async def test_allowed_pages_pass_their_preflight(start: Start) -> None:
+    api = await start(access=auth.Access(origins=("https://good.example",)))
+    asked = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
+    answer = await api.client.options("/api/v2/jobs", headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://good.example"
+    stranger = await api.client.options("/api/v2/jobs", headers=asked | {"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in stranger.headers
+
+
 async def test_our_own_pages_may(api: Api) -> None:
     answer = await api.client.post(f"/api/v2/jobs/{UNKNOWN}/cancel", headers={"Origin": api.url})
     assert answer.status_code == 404
