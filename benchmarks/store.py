@@ -94,7 +94,8 @@ async def runs(store: ports.Store, slots: list[model.Slot], n: int) -> None:
         idle[claim.attempt.worker] = next(slot for slot in slots if slot.worker == claim.attempt.worker)
 
     while done < n:
-        for claim in await store.queue.claim(list(idle.values()), kit.one_each, now=time.time(), new_id=kit.new_id):
+        claims = await kit.claim(store, list(idle.values()), kit.Clock(time.time()))
+        for claim in claims:
             del idle[claim.attempt.worker]
             open_runs.add(asyncio.create_task(run(claim)))
         if open_runs:

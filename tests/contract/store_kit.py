@@ -130,7 +130,7 @@ async def claim(
     store: ports.Store, slots: Sequence[model.Slot], clock: Clock, choose: ports.Choose = one_each
 ) -> tuple[model.Claim, ...]:
     """Claim for the slots, now."""
-    return await store.queue.claim(slots, choose, now=clock.now, new_id=new_id)
+    return (await store.queue.claim(slots, choose, now=clock.now, new_id=new_id)).claims
 
 
 async def submit_one(store: ports.Store, clock: Clock, **fields: Any) -> model.Job:

@@ -53,6 +53,24 @@ async def test_nothing_is_claimed_for_nobody(store: ports.Store, clock: kit.Cloc
     assert await kit.claim(store, await kit.lease(store, "w0", accepts=()), clock) == ()
 
 
+async def test_a_claim_tells_whether_anything_waits(store: ports.Store, clock: kit.Clock) -> None:
+    async def waiting(*slots: model.Slot) -> bool:
+        return (await store.queue.claim(slots, kit.one_each, now=clock.now, new_id=kit.new_id)).waiting
+
+    plain, other = await kit.lease(store, "w0", "w1", accepts=[kit.PLAIN])
+    stale = model.Slot(worker=plain.worker, epoch=99, accepts=plain.accepts)
+    assert not await waiting(plain)
+    await kit.submit_one(store, clock)
+    assert await waiting()
+    assert await waiting(stale)
+    assert not await waiting(plain)
+    await kit.submit_one(store, clock, requirements=kit.RARE)
+    await kit.submit_one(store, clock)
+    assert await waiting(plain)  # a job that only another worker can run waits too
+    await store.jobs.submit([kit.new_job(clock) for _ in range(claims.WINDOW * 2)])
+    assert await waiting(plain, other)
+
+
 async def test_requirements_of_what_is_queued_are_known(store: ports.Store, clock: kit.Clock) -> None:
     assert await store.queue.requirements() == {}
     await kit.submit_one(store, clock)

@@ -117,6 +117,14 @@ class Ask:
     boot: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Windows:
+    """Queued jobs in fair order, and how many jobs of any kind could run now, as far as a window tells."""
+
+    rows: Sequence[rows.Row]
+    due: int
+
+
 class Seen:
     """The candidates of the last claim: most are candidates of the next one too."""
 
@@ -145,17 +153,16 @@ def _candidate(row: rows.Row) -> model.Candidate:
     )
 
 
-def claim(tx: sa.Connection, ask: Ask, seen: Seen) -> tuple[model.Claim, ...]:
+def claim(tx: sa.Connection, ask: Ask, seen: Seen) -> model.Claimed:
     """Claim what `choose` assigns; assignments that lost a race are left out."""
     slots = _held(tx, ask)
     if not slots:
-        return ()
+        return model.Claimed(claims=(), waiting=True)  # for all we know
     room = _room(tx)
     full = [tenant for tenant, left in room.items() if left <= 0]
-    found = {row.id: row for row in _windows(tx, slots, now=ask.now, capped=full)}
-    if not found:
-        return ()
-    assignments = ask.choose(seen.candidates(found.values()), slots)
+    windows = _windows(tx, slots, now=ask.now, capped=full)
+    found = {row.id: row for row in windows.rows}
+    assignments = ask.choose(seen.candidates(windows.rows), slots) if found else ()
     by_worker = {slot.worker: slot for slot in slots}
     taken: list[dict[str, Any]] = []
     for assignment in assignments:
@@ -167,7 +174,7 @@ def claim(tx: sa.Connection, ask: Ask, seen: Seen) -> tuple[model.Claim, ...]:
             taken.append(attempt)
             if job.tenant in room:
                 room[job.tenant] -= 1
-    return taken
+    return model.Claimed(claims=_claims(tx, taken), waiting=bool(full) or windows.due > len(taken))
 
 
 def adopt(tx: sa.Connection, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
@@ -198,17 +205,16 @@ def _room(tx: sa.Connection) -> dict[str, int]:
     return {tenant: cap - running.get(tenant, 0) for tenant, cap in caps.items()}
 
 
-def _windows(
-    tx: sa.Connection, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]
-) -> Sequence[rows.Row]:
-    """The windows of all slots together, in fair order."""
+def _windows(tx: sa.Connection, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]) -> _Windows:
+    """The windows of all slots together."""
     values: dict[str, Any] = {"now": now, "window": WINDOW}
     if capped:
         values["capped"] = capped
     head = tx.execute(_QUEUED_UNCAPPED if capped else _QUEUED, values).all()
+    due = len(head) + (len(head) == WINDOW)  # behind a full window there may be more
     at_head = {row.requirements for row in head}
     if all(at_head <= slot.accepts for slot in slots):
-        return head
+        return _Windows(rows=head, due=due)
     of_class = _OF_CLASS_UNCAPPED if capped else _OF_CLASS
     windows: dict[str, Sequence[rows.Row]] = {}
 
@@ -225,7 +231,7 @@ def _windows(
             queued = queued if queued is not None else list(tx.execute(_CLASSES).scalars())
             mine = _merge([window(key) for key in queued if key in accepts])
         found.update((row.id, row) for row in mine)
-    return sorted(found.values(), key=_fair)
+    return _Windows(rows=sorted(found.values(), key=_fair), due=due)
 
 
 def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
