@@ -37,6 +37,7 @@ async def _serving(app: Any) -> AsyncGenerator[str]:
     server = _Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started:
