@@ -100,7 +100,7 @@ class Queue(Protocol):
 
     async def claim(
         self, slots: Sequence[model.Slot], choose: Choose, *, now: float, new_id: NewId
-    ) -> tuple[model.Claim, ...]:
+    ) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction.
 
         Reads a bounded window of due candidates in fair order (priority, virtual time of the tenant, age) for each

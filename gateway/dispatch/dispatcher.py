@@ -65,6 +65,7 @@ class Dispatch:
         self._requirements: Mapping[str, Requirements] = {}
         self._group: asyncio.TaskGroup | None = None
         self._placing = True
+        self._waiting = True  #: whether jobs may wait that an idle worker could take
         self._leased_at = 0.0
         tools = attempt.Tools(
             queue=ties.queue,
@@ -74,7 +75,9 @@ class Dispatch:
             secret_of=ties.secret_of,
             patience=options.patience,
         )
-        self._driver = drive.Driver(tools=tools, on_free=self._wake, forget=ties.forget_secret)
+        self._driver = drive.Driver(
+            tools=tools, on_free=self._place_freed, on_requeue=self._wake, forget=ties.forget_secret
+        )
         self._tend_now = asyncio.Event()
 
     # -- the fleet, for people ----------------------------------------------------------------------------------
@@ -226,6 +229,10 @@ class Dispatch:
     def _wake(self) -> None:
         self._ties.bus.signal(model.WorkQueued())
 
+    def _place_freed(self) -> None:
+        if self._waiting:
+            self._wake()
+
     async def _place(self) -> None:
         while True:
             for signal in await self._ties.bus.next_signals():
@@ -246,16 +253,18 @@ class Dispatch:
 
     async def _claim_round(self) -> None:
         """Claim until every place is taken or nothing is left that fits."""
+        self._waiting = True  # a place that becomes free meanwhile calls for another round
         while self._placing and any(member.takes_work for member in self._fleet.members.values()):
             self._requirements = await self._ties.queue.requirements()
             slots = self._fleet.slots(self._requirements)
             if not slots:
                 return
             now = self._ties.clock()
-            claims = await self._ties.queue.claim(slots, self._ties.choose, now=now, new_id=self._ties.new_id)
-            for claim in claims:
+            claimed = await self._ties.queue.claim(slots, self._ties.choose, now=now, new_id=self._ties.new_id)
+            for claim in claimed.claims:
                 self._start(claim)
-            if not claims:
+            if not claimed.claims or not claimed.waiting:
+                self._waiting = claimed.waiting
                 return
 
     def _start(self, claim: model.Claim) -> None:

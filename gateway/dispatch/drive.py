@@ -22,11 +22,12 @@ _log = structlog.get_logger("gateway.dispatch")
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Driver:
-    """Drives attempts as tasks of its own. `on_free` is called when a worker has a place again, `forget` when a job
-    has ended for good."""
+    """Drives attempts as tasks of its own. `on_free` is called when a worker has a place again, `on_requeue` when a
+    job may be claimed again, `forget` when one has ended for good."""
 
     tools: attempt.Tools
     on_free: Callable[[], None]
+    on_requeue: Callable[[], None]
     forget: Callable[[model.JobId], None]
     _tasks: dict[model.AttemptId, asyncio.Task[None]] = field(default_factory=dict[model.AttemptId, asyncio.Task[None]])
 
@@ -111,8 +112,6 @@ class Driver:
             _log.warning("settle_fenced", job=run.claim.job_id, attempt=run.id, reason=error.message)
         finally:
             member.runs.pop(run.id, None)
-            if member.draining:
-                self.on_free()
 
     def _settled(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending, job: model.Job) -> None:
         edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"
@@ -126,4 +125,4 @@ class Driver:
             self.forget(job.id)
         else:
             delay = max(0.0, (ending.retry_at or 0.0) - self.tools.clock())
-            asyncio.get_running_loop().call_later(delay, self.on_free)
+            asyncio.get_running_loop().call_later(delay, self.on_requeue)

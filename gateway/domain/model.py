@@ -245,6 +245,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The answer to one call of claim. `waiting` is false only when no due job was left unclaimed, whoever could run
+    it: then a place that becomes free needs no look at the queue."""
+
+    claims: tuple[Claim, ...]
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewOutput:
     """An output to be recorded: the asset record to mint and where it belongs."""
 
