@@ -37,6 +37,10 @@ _UNITS: Mapping[str, float] = types.MappingProxyType(
     {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 )
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d|w)?")
+#: Of the commands that talk to a gateway, and of our own processes.
+_OTHERS = frozenset({f"{PREFIX}{name}" for name in ("URL", "API_KEY", "MARK")})
+#: What Kubernetes sets for a service of our name.
+_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -314,6 +318,15 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         target = found.setdefault(table, {}) if table else found
         target[name] = _words(value) if name == "api_keys" else value
     return found
+
+
+def strangers(environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables with our prefix that mean nothing to us, each with what may have been meant."""
+    known = {PREFIX + (f"{table}__{name}" if table else name).upper() for table, name in names()} | _OTHERS
+    for variable in sorted(environment):
+        if variable.startswith(PREFIX) and variable not in known and not _KUBERNETES.search(variable):
+            near = get_close_matches(variable, known, n=1)
+            yield variable + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def names() -> Iterator[tuple[str | None, str]]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gateway import settings
 from gateway.adapters import datadir, gpus, template_folders, templates
 from gateway.domain import errors
 from gateway.settings import Settings
@@ -54,24 +55,29 @@ def _wrong(name: str, found: str, way_out: str | None = None) -> Finding:
     return Finding(name=name, state="wrong", found=found, way_out=way_out)
 
 
-async def everything(settings: Settings) -> list[Finding]:
+async def everything(given: Settings) -> list[Finding]:
     """All checks, in the order in which a person would look."""
-    findings = [_python()]
+    findings = [_python(), *_environment()]
     try:
-        data = datadir.at(settings.data_dir)
+        data = datadir.at(given.data_dir)
     except errors.ConfigError as error:
         return [*findings, _wrong("data directory", error.message, "choose another with --data-dir")]
     owner = datadir.holder(data)
-    findings += [_data(data, owner), _disk(data), _listening(settings, owner)]
-    findings += [finding async for finding in _storage(settings, data)]
-    findings += [*_templates(settings), *_gpus(settings)]
-    findings += [finding async for finding in _comfyui(settings)]
-    findings += await _workers(settings)
+    findings += [_data(data, owner), _disk(data), _listening(given, owner)]
+    findings += [finding async for finding in _storage(given, data)]
+    findings += [*_templates(given), *_gpus(given)]
+    findings += [finding async for finding in _comfyui(given)]
+    findings += await _workers(given)
     return [*findings, _nginx()]
 
 
 def _python() -> Finding:
     return _ok("Python", f"{platform.python_version()}, {sys.executable}")
+
+
+def _environment() -> Iterator[Finding]:
+    for stranger in settings.strangers(os.environ):
+        yield _wrong("environment", f"{stranger} is not a setting", "see docs/reference/given.md, or unset it")
 
 
 def _data(data: datadir.DataDir, owner: int | None) -> Finding:
@@ -90,42 +96,42 @@ def _disk(data: datadir.DataDir) -> Finding:
     return _note("disk", told, "that may not last long") if free < _LOW_DISK else _ok("disk", told)
 
 
-def _listening(settings: Settings, owner: int | None) -> Finding:
+def _listening(given: Settings, owner: int | None) -> Finding:
     try:
-        sockets = listening.open_sockets(settings.host, settings.port)
+        sockets = listening.open_sockets(given.host, given.port)
     except errors.ConfigError as error:
         if owner is not None:
-            return _ok("address", f"{settings.host}, port {settings.port}: taken, as it seems by the running gateway")
+            return _ok("address", f"{given.host}, port {given.port}: taken, as it seems by the running gateway")
         return _wrong("address", error.message)
-    told = listening.url(settings.host, sockets)
+    told = listening.url(given.host, sockets)
     listening.close(sockets)
-    keys = len(settings.all_api_keys)
+    keys = len(given.all_api_keys)
     return _ok("address", f"{told}, free; {f'{keys} API keys' if keys else 'no API key, so this machine only'}")
 
 
-async def _storage(settings: Settings, data: datadir.DataDir) -> AsyncIterator[Finding]:
+async def _storage(given: Settings, data: datadir.DataDir) -> AsyncIterator[Finding]:
     from gateway.adapters import blobs, store
 
-    kind = "PostgreSQL" if settings.database else "SQLite"
+    kind = "PostgreSQL" if given.database else "SQLite"
     try:
-        opened = await store.open_store(settings.database or data.database, clock=time.time)
+        opened = await store.open_store(given.database or data.database, clock=time.time)
         try:
             await opened.check()
         finally:
             await opened.close()
         yield _ok("database", f"{kind} answers, schema up to date")
     except errors.GatewayError as error:
-        yield _wrong("database", error.message, "see --database" if settings.database else None)
+        yield _wrong("database", error.message, "see --database" if given.database else None)
     try:
-        await blobs.open_blobs(settings.blobs or data.blobs).check()
-        yield _ok("blobs", f"{settings.blobs or data.blobs} can be written")
+        await blobs.open_blobs(given.blobs or data.blobs).check()
+        yield _ok("blobs", f"{given.blobs or data.blobs} can be written")
     except errors.GatewayError as error:
         yield _wrong("blobs", error.message, "see --blobs")
 
 
-def _templates(settings: Settings) -> Iterator[Finding]:
+def _templates(given: Settings) -> Iterator[Finding]:
     try:
-        found = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))()
+        found = template_folders.TemplateFolders((templates.builtin_folder(), *given.template_folders))()
     except errors.GatewayError as error:
         yield _wrong("templates", error.message, "see --workflows")
         return
@@ -134,29 +140,29 @@ def _templates(settings: Settings) -> Iterator[Finding]:
         yield _wrong(f"template {broken.name}", f"{broken.source}: {broken.reason}", "comfy-gateway templates check")
 
 
-def _gpus(settings: Settings) -> Iterator[Finding]:
+def _gpus(given: Settings) -> Iterator[Finding]:
     found = gpus.find()
-    needed = settings.comfyui is not None and settings.gpus != "none"
+    needed = given.comfyui is not None and given.gpus != "none"
     if not found.gpus:
         told = f"none found ({found.missing})" if found.missing else "none found"
         way_out = "install the NVIDIA driver, name the GPUs with --gpus 0,1, or use --gpus none"
-        named = not isinstance(settings.gpus, str)
+        named = not isinstance(given.gpus, str)
         yield _wrong("GPUs", told, way_out) if needed and not named else _note("GPUs", told)
         return
     names = "; ".join(f"{gpu.label}: {gpu.name}, {gpu.memory_bytes / 2**30:.0f} GB, {gpu.uuid}" for gpu in found.gpus)
     yield _ok("GPUs", f"{names} (driver {found.driver})")
     if needed:
         try:
-            gpus.choose(settings.gpus, found)
+            gpus.choose(given.gpus, found)
         except errors.ConfigError as error:
             yield _wrong("GPUs", error.message)
 
 
-async def _comfyui(settings: Settings) -> AsyncIterator[Finding]:
-    if settings.comfyui is None:
+async def _comfyui(given: Settings) -> AsyncIterator[Finding]:
+    if given.comfyui is None:
         return
     try:
-        found = await comfyui.inspect(settings.comfyui, settings.comfyui_python, settings.comfyui_args)
+        found = await comfyui.inspect(given.comfyui, given.comfyui_python, given.comfyui_args)
     except errors.ConfigError as error:
         yield _wrong("ComfyUI", error.message)
         return
@@ -187,11 +193,11 @@ async def _torch(found: comfyui.Installation) -> Finding:
     return _ok("PyTorch", last)
 
 
-async def _workers(settings: Settings) -> list[Finding]:
-    urls = settings.workers
+async def _workers(given: Settings) -> list[Finding]:
+    urls = given.workers
     found = list(await asyncio.gather(*(_worker(url, wanted=True) for url in urls)))
-    if not urls and settings.comfyui is None and not settings.simulate and settings.look_for:
-        found.append(await _worker(settings.look_for, wanted=False))
+    if not urls and given.comfyui is None and not given.simulate and given.look_for:
+        found.append(await _worker(given.look_for, wanted=False))
     return found
 
 

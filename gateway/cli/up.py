@@ -110,10 +110,14 @@ def up(
             "log": "json" if log_json else log,
         }
     )
+    import structlog
+
     from gateway import logs, settings
     from gateway.supervisor import run
 
     wanted = settings.load(flags, file=config, environment=os.environ)
     form = logs.format_of(wanted.log)
     logs.configure(form)
+    for stranger in settings.strangers(os.environ):
+        structlog.get_logger("gateway").warning("setting_unknown", variable=stranger)
     raise typer.Exit(asyncio.run(run.supervise(wanted, form=form)))

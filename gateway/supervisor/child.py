@@ -67,8 +67,9 @@ class Child:
 
 async def spawn(command: Command, *, stdin: bytes | None = None, pass_fds: Sequence[int] = ()) -> Child:
     """Start a process that dies with this one. Call it in the main thread only. ConfigError when it cannot start."""
-    output = _opened(command.output)
+    output: IO[bytes] | None = None
     try:
+        output = _opened(command.output)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(_HERE / "tether.py"), str(os.getpid()), *command.arguments),
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,

@@ -15,7 +15,7 @@ _TAIL_BYTES = 8192
 
 def rotate(path: Path, *, over: int = 0) -> None:
     """Move a file of more than `over` bytes aside and begin a new one. Nobody may have it open."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # missing, or a disk that is full: no reason to stop
         if path.stat().st_size <= over:
             return
         _shift(path)
@@ -24,7 +24,7 @@ def rotate(path: Path, *, over: int = 0) -> None:
 
 def shorten(path: Path, *, over: int = MOST_BYTES) -> None:
     """The same while a process writes to the file: it is copied and emptied (a line written in between is lost)."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         if path.stat().st_size <= over:
             return
         _shift(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from gateway import settings
+from gateway.domain import errors
 from gateway.supervisor import child, restarts
 
 _log = structlog.get_logger("gateway.supervisor")
@@ -76,6 +77,10 @@ class Server:
                 stdin=settings.to_json(self.given),
                 pass_fds=(writer, *(opened.fileno() for opened in self.sockets)),
             )
+        except errors.ConfigError as error:  # no process left, perhaps: that may pass
+            _log.error("server_not_started", reason=error.message)
+            os.close(reader)
+            return 1
         finally:
             os.close(writer)
         waiting = asyncio.create_task(self._until_ready(reader, running.pid))

@@ -14,10 +14,12 @@ from typing import Any
 
 import structlog
 
+from gateway.domain import errors
 from gateway.settings import Restart
 from gateway.supervisor import child, logfile, meter, plan, restarts
 
 _log = structlog.get_logger("gateway.supervisor")
+NOT_STARTED = 126  #: an exit status, as shells use it
 _STOP_SECONDS = 5.0  #: ComfyUI ends at once on SIGTERM unless a node holds it up
 
 
@@ -68,10 +70,14 @@ class LocalWorker:
     async def _live(self) -> tuple[float, int]:
         """One process from start to end: how long it lived, and its exit status."""
         logfile.rotate(self.spec.log, over=logfile.MOST_BYTES)
-        self.spec = plan.at_free_port(self.spec)
         self._again.clear()
         self._asked = None
-        self._child = running = await child.spawn(self.spec.command)
+        try:
+            self.spec = plan.at_free_port(self.spec)
+            self._child = running = await child.spawn(self.spec.command)
+        except errors.ConfigError as error:  # no process, port or file left: that may pass
+            _log.error("worker_not_started", worker=self.spec.id, reason=error.message)
+            return 0.0, NOT_STARTED
         self._meter = meter.CpuMeter(running.pid)
         self.state, self.started_at, self.failure = State.RUNNING, time.time(), None
         began = time.monotonic()

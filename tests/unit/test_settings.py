@@ -123,6 +123,17 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_a_port() -> None:
     assert settings.load(environment={"COMFY_GATEWAY_PORT": "tcp://10.0.0.1:8180"}).port == 8180
 
 
+def test_variables_that_mean_nothing_are_told() -> None:
+    environment = {
+        "COMFY_GATEWAY_PROT": "1",
+        "COMFY_GATEWAY_PORT": "1",
+        "COMFY_GATEWAY_URL": "x",
+        "COMFY_GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "COMFY_GATEWAY_PORT_8180_TCP_ADDR": "10.0.0.1",
+    }
+    assert list(settings.strangers(environment)) == ["COMFY_GATEWAY_PROT (did you mean COMFY_GATEWAY_PORT?)"]
+
+
 def test_secrets_are_hidden_from_people_and_reach_the_server() -> None:
     given = settings.load({"api_keys": [f"app:{KEY}"], "database": "postgresql://me:hidden@db/x"})
     shown = repr(settings.redacted(given)) + repr(given.api_keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 import sys
@@ -140,3 +141,15 @@ async def test_a_socket_that_a_killed_supervisor_left_is_replaced(tmp_path: Path
             assert await client.workers() == ()
     finally:
         await client.close()
+
+
+async def test_a_worker_that_cannot_even_be_started_does_not_end_the_supervisor(tmp_path: Path) -> None:
+    broken = spec(tmp_path, SLEEP)
+    command = dataclasses.replace(broken.command, folder=tmp_path / "absent")
+    one = worker.LocalWorker(spec=dataclasses.replace(broken, command=command), policy=QUICK)
+    async with living(one) as task:
+        await until(lambda: one.state is worker.State.FAILED)
+        assert not task.done()
+        (tmp_path / "absent").mkdir()
+        one.restart("its folder is back")
+        await until(lambda: one.as_dict()["pid"])
