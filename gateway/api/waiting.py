@@ -10,7 +10,7 @@ from fastapi import Request, Response
 
 from gateway.api import assets, body, errors, fields, parts, present, schemas
 from gateway.domain import model
-from gateway.domain.states import JobStatus
+from gateway.domain.states import TERMINAL, JobStatus
 
 _PREFER = {
     "name": "Prefer",
@@ -95,5 +95,10 @@ async def _ended(known: parts.Parts, job: model.Job) -> model.Job:
             job = await known.store.jobs.get(job.tenant, job.id)
             if job.ended:
                 return job
-            while not isinstance(await news.next(), model.StatusChanged):
+            while not _ends(await news.next()):
                 pass
+
+
+def _ends(news: model.News | None) -> bool:
+    """Whether the job is worth reading again."""
+    return isinstance(news, model.StatusChanged) and news.status in TERMINAL
