@@ -53,4 +53,4 @@ def _routed(version: str) -> FastAPI:
 
 
 async def _home(_request: object) -> RedirectResponse:
-    return RedirectResponse("/docs")
+    return RedirectResponse("docs")  # relative: we may be mounted under a prefix

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.api import auth, body, parts, present, schemas
+from gateway.api import auth, body, links, parts, present, schemas
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 
@@ -95,7 +95,8 @@ async def add_worker(request: Request, known: parts.PartsDep, caller: auth.Calle
     """Takes a ComfyUI into use. It need not answer yet; it is watched until it does."""
     order = await body.read_object(request, WorkerRequest, limit=known.limits.json_body)
     view = await known.fleet.add(worker_url(order.url), worker_id=order.id, depth=order.depth)
-    return present.answer(_shape(view), 201, {"Location": f"/v1/workers/{view.id}"})
+    location = links.of(request, known).path(f"/v1/workers/{view.id}")
+    return present.answer(_shape(view), 201, {"Location": location})
 
 
 @router.delete(
