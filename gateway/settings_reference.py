@@ -1,0 +1,53 @@
+"""The reference of all settings (docs/reference/settings.md), from the settings themselves."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pydantic import BaseModel, ByteSize
+
+from gateway import settings
+
+_REFERENCE = """\
+# Settings
+
+A flag of `comfy-gateway up` wins over the environment, which wins over `gateway.toml` (of the folder that the gateway
+is started in, or `--config FILE`), which wins over the default. A dot in a name is a table of the file: `limits.upload`
+is `upload` under `[limits]`. Settings that do not exist are refused, with what may have been meant.
+`comfy-gateway doctor` prints those in effect, secrets hidden.
+
+Times are seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`; sizes are bytes, or a number with `KiB`, `MB`, …;
+lists are TOML arrays in the file, and words with commas between them in the environment. An API key is
+`name:key`, or `name@tenant:key`; jobs and assets belong to the tenant, `default` unless named.
+
+"""
+
+
+def reference() -> str:
+    """The reference of all settings as Markdown."""
+    lines = ["| setting | environment | default | |", "| --- | --- | --- | --- |"]
+    for section, name in settings.names():
+        shape = (
+            cast(type[BaseModel], settings.Settings.model_fields[section].annotation) if section else settings.Settings
+        )
+        field = shape.model_fields[name]
+        place = f"{section}.{name}" if section else name
+        variable = settings.PREFIX + place.replace(".", "__").upper()
+        default = _default(field.default)
+        lines.append(f"| `{place}` | `{variable}` | {default} | {field.description or ''} |")
+    return _REFERENCE + "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if value is None or value in {(), ""}:
+        return "–"
+    if isinstance(value, ByteSize):
+        return f"`{value.human_readable()}`"
+    return f"`{_duration(value)}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
