@@ -16,10 +16,8 @@ _assets = schema.assets
 _loose = schema.loose_blobs
 _ids = sa.bindparam("ids", expanding=True)
 
-OVERDUE: Final = (
-    sa.select(_jobs.c.id)
-    .where(_jobs.c.status == schema.QUEUED, _jobs.c.queued_at < sa.bindparam("before"))
-    .order_by(_jobs.c.id)
+OVERDUE: Final = sa.select(_jobs.c.id).where(
+    _jobs.c.status == schema.QUEUED, _jobs.c.queued_at < sa.bindparam("before")
 )
 
 _STILL_QUEUED: Final = (

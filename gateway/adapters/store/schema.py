@@ -39,6 +39,7 @@ tenants = sa.Table(
     sa.Column("vt", sa.Double, nullable=False, server_default="0"),
     sa.Column("max_running", sa.Integer),
     sa.Column("max_queued", sa.Integer),
+    _partial("ix_tenants_capped", "id", where="max_running IS NOT NULL"),
 )
 
 # What claims read comes before what can be long: SQLite walks a row from its front.
@@ -142,8 +143,8 @@ assets = sa.Table(
     sa.Column("expires_at", sa.Double),
     sa.Column("job_id", Word),
     sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Index("ix_assets_hash", "hash", "tenant"),
-    _partial("ix_assets_path", "tenant", "path_key", where="path_key IS NOT NULL"),
+    sa.Index("ix_assets_hash", "hash", "tenant", "created_at", "id"),
+    _partial("ix_assets_path", "tenant", "path_key", "created_at", "id", where="path_key IS NOT NULL"),
     _partial("ix_assets_expiry", "expires_at", where="expires_at IS NOT NULL"),
 )
 

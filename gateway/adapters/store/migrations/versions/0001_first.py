@@ -40,8 +40,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_assets"),
     )
     op.create_index("ix_assets_expiry", "assets", ["expires_at"], **_where("expires_at IS NOT NULL"))
-    op.create_index("ix_assets_hash", "assets", ["hash", "tenant"])
-    op.create_index("ix_assets_path", "assets", ["tenant", "path_key"], **_where("path_key IS NOT NULL"))
+    op.create_index("ix_assets_hash", "assets", ["hash", "tenant", "created_at", "id"])
+    path = ["tenant", "path_key", "created_at", "id"]
+    op.create_index("ix_assets_path", "assets", path, **_where("path_key IS NOT NULL"))
     op.create_table(
         "attempts",
         sa.Column("id", WORD, nullable=False),
@@ -196,6 +197,7 @@ def upgrade() -> None:
         sa.Column("max_queued", sa.Integer()),
         sa.PrimaryKeyConstraint("id", name="pk_tenants"),
     )
+    op.create_index("ix_tenants_capped", "tenants", ["id"], **_where("max_running IS NOT NULL"))
     op.create_table(
         "workers",
         sa.Column("id", WORD, nullable=False),

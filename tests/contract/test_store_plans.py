@@ -1,0 +1,110 @@
+"""No statement of the store reads a whole table that grows: the queue may be deep and the history long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from gateway import ports
+from gateway.adapters.store import engines, open_store
+from gateway.domain import model
+from gateway.domain.states import JobStatus, Outcome
+from tests.contract import store_kit as kit
+
+#: A scan of these reads every row; through these indexes it reads only what is queued, open or due.
+GROWS = r"SCAN (jobs|job_graphs|job_assets|job_metadata|outputs|assets|attempts|events|batches|idempotency_keys)"
+SMALL = r"USING (COVERING )?INDEX (ix_jobs_fair|ix_jobs_class|ix_attempts_open|uq_attempts_open)"
+COUNTING = "GROUP BY jobs.status"  # metrics read the index of what has ended, at most once a second
+
+
+@pytest.fixture
+def statements() -> Iterator[dict[str, Any]]:
+    """Every statement that is run, with parameters."""
+    seen: dict[str, Any] = {}
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        seen.setdefault(statement, parameters[0] if many else parameters)
+
+    event.listen(sa.Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+async def play(store: ports.Store, clock: kit.Clock) -> None:
+    """Everything the ports offer, once."""
+    asset = await store.assets.add(kit.new_asset(clock, file_path="a.png"), idempotency_key="k")
+    await store.assets.by_hash(kit.TENANT, asset.hash)
+    await store.assets.by_path(kit.TENANT, ["a.png"])
+    await store.assets.get(kit.TENANT, asset.id)
+    await store.assets.find(asset.id)
+    await store.assets.get_many(kit.TENANT, [asset.id])
+    await store.assets.unused([asset.hash])
+    await store.assets.extend(asset.id, expires_at=None)
+    batch = kit.new_batch(clock)
+    orders = [kit.new_job(clock, requirements=kit.RARE, metadata={"a": "b"}) for _ in range(70)]
+    await store.jobs.submit(orders, batch=batch, idempotency_key="k", queue_limit=1000)
+    job = await kit.submit_one(store, clock, assets=(asset.id,))
+    await kit.submit_one(store, clock, priority=-9)
+    for accepts in ([kit.PLAIN], [kit.RARE]):
+        for outcome in (Outcome.LOST, Outcome.SUCCEEDED):
+            for claim in await kit.claim(store, await kit.lease(store, "w0", accepts=accepts), clock):
+                await store.queue.mark_posted(claim.attempt.id, at=clock.now, node_errors={})
+                await store.queue.add_outputs(claim.attempt.id, [kit.new_output(clock, claim.job_id)])
+                await store.queue.settle(claim.attempt.id, kit.ending(clock, outcome))
+    await kit.claim(store, await kit.lease(store, "w0"), clock)
+    await store.queue.open_claims([model.WorkerId("w0")])
+    await store.queue.requirements()
+    for want in (
+        model.JobFilter(),
+        model.JobFilter(metadata={"a": "b"}),
+        model.JobFilter(batch_id=batch.id, statuses=frozenset({JobStatus.SUCCEEDED})),
+    ):
+        page = await store.jobs.page(kit.TENANT, want, limit=1, cursor=None)
+        await store.jobs.page(kit.TENANT, want, limit=1, cursor=page.next_cursor)
+    await store.jobs.get(kit.TENANT, job.id)
+    await store.jobs.graph(kit.TENANT, job.id)
+    await store.jobs.attempts(job.id)
+    await store.jobs.events(job.id)
+    await store.jobs.queue_position(orders[-1].id)
+    await store.jobs.count_by_status()
+    await store.jobs.cancel(kit.TENANT, job.id, now=clock.now)
+    await store.jobs.batch(kit.TENANT, batch.id)
+    await store.jobs.cancel_batch(kit.TENANT, batch.id, now=clock.now)
+    await kit.submit_one(store, clock)
+    await store.queue.expire(now=clock.now, queued_before=clock.now + 1)
+    await store.workers.release(owner=kit.OWNER)
+    await store.queue.prune(now=clock.now + 1e6)
+    await store.assets.delete(kit.TENANT, asset.id)
+
+
+async def test_plans(statements: dict[str, Any], tmp_path: Path, clock: kit.Clock) -> None:
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    store = await open_store(url, clock=clock)
+    statements.clear()
+    await play(store, clock)
+    await store.close()
+    ours = {sql: values for sql, values in statements.items() if sql.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))}
+    assert len(ours) > 50
+    engine = engines.backend(url).engine
+    with engine.connect() as connection:
+        explained = {sql: explain(connection, sql, values) for sql, values in ours.items()}
+    engine.dispose()
+    bad = {sql: plan for sql, plan in explained.items() if COUNTING not in sql and any(map(reads_all, plan))}
+    assert bad == {}
+    fair = [plan for sql, plan in explained.items() if "LIMIT" in sql and "ORDER BY jobs.priority DESC" in sql]
+    assert fair
+    assert not [step for plan in fair for step in plan if "TEMP B-TREE" in step]
+
+
+def explain(connection: sa.Connection, sql: str, values: Any) -> list[str]:
+    return [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
+def reads_all(step: str) -> bool:
+    return re.match(GROWS, step) is not None and re.search(SMALL, step) is None
