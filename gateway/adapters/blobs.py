@@ -3,7 +3,7 @@
 A blob is named by its blake3 hash, `ab/cdef…`, so that equal bytes are kept once and a name never changes its
 meaning. Both take a stream the same way: small ones in memory, larger ones through a file on disk. A folder is
 written and read directly: what `put` returned has to be on the disk (fsync), which obstore does not do for local
-files, and a small read costs a sixth (docs/decisions/0004-blobs.md).
+files, and a small read costs a sixth (docs/decisions/blobs-in-a-folder.md).
 """
 
 from __future__ import annotations

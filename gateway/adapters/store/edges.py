@@ -84,7 +84,15 @@ def follow_many(
 
 def add_output_events(tx: sa.Connection, job_id: str, outputs: tuple[model.Output, ...]) -> None:
     """Write an event for each recorded output, at the time its asset was made."""
-    for output in outputs:
-        data = {"asset": output.asset.id, "node": output.node_id, "index": output.index}
-        values = {"job_id": job_id, "type": "output", "at": output.asset.created_at, "data": data}
-        tx.execute(ADD_EVENT, values)
+    tx.execute(
+        ADD_EVENT,
+        [
+            {
+                "job_id": job_id,
+                "type": "output",
+                "at": output.asset.created_at,
+                "data": {"asset": output.asset.id, "node": output.node_id, "index": output.index},
+            }
+            for output in outputs
+        ],
+    )

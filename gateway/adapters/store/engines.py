@@ -154,13 +154,25 @@ _SQLITE_ENVIRONMENT: Final = frozenset(
 )
 
 
+#: A server that has vanished is noticed within half a minute, also in the middle of an answer.
+_POSTGRES_CONNECTION: Final[dict[str, Any]] = {
+    "application_name": "comfy-gateway",
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
 def _postgres(url: sa.URL) -> Backend:
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=sa.NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": 5, "application_name": "comfy-gateway"},
+        connect_args=_POSTGRES_CONNECTION | dict(url.query),
     )
+    event.listen(engine, "connect", _set_up_postgres)
     return Backend(
         engine=engine,
         grouped=False,
@@ -171,6 +183,12 @@ def _postgres(url: sa.URL) -> Backend:
         unavailable=_postgres_unavailable,
         retryable=_postgres_retryable,
     )
+
+
+def _set_up_postgres(connection: psycopg.Connection, _record: object) -> None:
+    # Units take milliseconds; whatever takes longer than these is stuck, and has to let go of its locks.
+    for name, seconds in (("lock_timeout", 15), ("statement_timeout", 60), ("idle_in_transaction_session_timeout", 60)):
+        connection.execute(f"SET {name} = '{seconds}s'".encode())
 
 
 #: Classes of SQLSTATE that tell of the server, not of the statement: connection, resources, operator, system.
