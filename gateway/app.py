@@ -139,9 +139,7 @@ class _Built:
         """Remote workers: those of the settings, and those that were added while we ran."""
         for url in settings.workers:
             await self.dispatch.adopt_worker(remote_worker(url, now=self.clock()))
-        for worker in await self.parts.store.workers.all():
-            if worker.persistent:
-                await self.dispatch.adopt_worker(worker)
+        await self.dispatch.restore()
         self.remote_known.set()
 
 

@@ -21,7 +21,6 @@ from gateway.dispatch import attempt, drive, fleet, inputs, link
 from gateway.domain import errors, model
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
-from gateway.domain.states import Outcome
 
 _log = structlog.get_logger("gateway.dispatch")
 _TICK_SECONDS: Final = 1.0  #: between looks at leases, due retries and workers, when no signal comes
@@ -124,19 +123,6 @@ class Dispatch:
         for worker in await self._ties.workers.all():
             if worker.persistent and worker.id not in self._fleet.members:
                 await self.adopt_worker(worker)
-
-    async def forget_vanished(self) -> None:
-        """At start, once all workers joined: what ran on workers that are no longer part of this gateway is lost."""
-        vanished = [worker.id for worker in await self._ties.workers.all() if worker.id not in self._fleet.members]
-        options = self._options
-        held = await self._ties.workers.lease(vanished, owner=options.owner, seconds=options.lease) if vanished else {}
-        for worker in held:
-            for claim in await self._ties.queue.open_claims((worker,)):
-                reason = f"{worker} is not part of this gateway any more"
-                _log.warning("job_requeue", job=claim.job_id, attempt=claim.attempt.id, reason=reason)
-                ending = model.Ending(outcome=Outcome.LOST, reason=reason, ended_at=self._ties.clock())
-                await self._ties.queue.settle(claim.attempt.id, ending)
-            await self._ties.workers.remove(worker)
 
     async def remove(self, worker_id: str, *, drain: bool) -> model.WorkerView | None:
         """Forget a worker; with `drain` what it runs may finish first. Conflict for a process of our supervisor."""

@@ -169,7 +169,8 @@ class Link:
             _log.info("quarantine_ended", worker=self.worker.id, reason="its connection ended, so it has restarted")
         if (state, reason) == (self.state, self.reason):
             return
-        log = _log.info if state is LinkState.READY else _log.warning
+        starting = self.state is LinkState.CONNECTING  # not there yet is normal
+        log = _log.info if state is LinkState.READY or starting else _log.warning
         log(f"worker_{state}", worker=self.worker.id, url=self.worker.url, reason=reason)
         self.state, self.reason, self.since = state, reason, self.clock()
         if state is LinkState.READY:
