@@ -8,15 +8,14 @@ import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
 
-from gateway import app as gateway_app
-from gateway import simulator
-from gateway.domain import model
-from gateway.settings import Settings
+if TYPE_CHECKING:  # what talks to no gateway shall not wait for one to be imported
+    from gateway import app as gateway_app
+    from gateway import simulator
 
 pytest_plugins = ["tests.fixtures_postgres"]
 
@@ -86,12 +85,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
-Start = Callable[..., Awaitable[gateway_app.Gateway]]
+Start = Callable[..., Awaitable["gateway_app.Gateway"]]
 
 
 @pytest.fixture
 async def start_gateway(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts whole gateways with simulated workers: `await start_gateway(workers=2, options=..., **settings)`."""
+    from gateway import app as gateway_app
+    from gateway import simulator
+    from gateway.settings import Settings
+
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(
@@ -114,6 +117,8 @@ async def start_gateway(tmp_path: Path) -> AsyncIterator[Start]:
 
 async def _until_idle(started: gateway_app.Gateway, workers: int) -> None:
     """Wait until so many workers could take a job."""
+    from gateway.domain import model
+
     async with asyncio.timeout(20):
         while [view.state for view in started.parts.fleet.views()].count(model.WorkerState.IDLE) < workers:
             await asyncio.sleep(0.01)
