@@ -86,7 +86,7 @@ class Assets:
     ) -> Minted:
         """A record over received bytes; HashMismatch when they are not those that were promised.
 
-        The same bytes under the same `file_path` are one record, whose retention is extended.
+        The same bytes under the same `file_path` and of the same type are one record, whose retention is extended.
         """
         if expected_hash is not None and expected_hash != received.hash:
             raise errors.HashMismatch(
@@ -142,7 +142,7 @@ class Assets:
         if asset.file_path is not None and not new_bytes:
             # The newest at that path, not any: a name shall mean what was put there last.
             same = (await self._records.by_path(asset.tenant, [asset.file_path])).get(asset.file_path)
-            if same is not None and same.hash == asset.hash:
+            if same is not None and (same.hash, same.content_type) == (asset.hash, asset.content_type):
                 kept = await self._records.extend(same.id, expires_at=asset.expires_at, idempotency_key=idempotency_key)
                 return Minted(asset=kept, new_bytes=False, new_record=False)
         added = await self._records.add(asset, idempotency_key=idempotency_key)

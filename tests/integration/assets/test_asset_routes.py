@@ -9,7 +9,6 @@ from typing import Any
 
 import blake3
 import httpx
-import pytest
 
 from tests.integration.assets import made as kit
 from tests.integration.assets.conftest import Site
@@ -107,58 +106,56 @@ async def test_concurrent_uploads_of_the_same_bytes_all_succeed(site: Site) -> N
     assert len(site.made.blob_files()) == 1
 
 
-@pytest.mark.parametrize(
-    ("declared", "data", "kept"),
-    [
-        ("image/png", kit.picture(kind="JPEG"), "image/jpeg"),
-        ("application/octet-stream", PICTURE, "image/png"),
-        ("application/octet-stream", b"BMW is a car", "application/octet-stream"),
-        ("text/plain", b"BMW is a car", "text/plain"),
-        ("image/png", b"<script>alert(1)</script>", "image/png"),
-        ("Text/HTML; charset=utf-8", b"<p>", "text/html; charset=utf-8"),
-        ("audio/mp4", b"\0\0\0\x20ftypisom", "audio/mp4"),
-    ],
-)
-async def test_content_types(site: Site, declared: str, data: bytes, kept: str) -> None:
-    assert (await upload(site.alice, data, content_type=declared)).json()["content_type"] == kept
+DECLARED: list[tuple[str, bytes, str]] = [
+    ("image/png", kit.picture(kind="JPEG"), "image/jpeg"),
+    ("application/octet-stream", PICTURE, "image/png"),
+    ("application/octet-stream", b"BMW is a car", "application/octet-stream"),
+    ("text/plain", b"BMW is a car", "text/plain"),
+    ("image/png", b"<script>alert(1)</script>", "image/png"),
+    ("Text/HTML; charset=utf-8", b"<p>", "text/html; charset=utf-8"),
+    ("audio/mp4", b"\0\0\0\x20ftypisom", "audio/mp4"),
+]
+
+
+async def test_content_types(site: Site) -> None:
+    for declared, data, kept in DECLARED:
+        assert (await upload(site.alice, data, content_type=declared)).json()["content_type"] == kept, declared
 
 
 # Bad input.
 
 
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"file_path": "../../etc/passwd"}, ("file_path", "invalid_file_path")),
-        ({"file_path": "/etc/passwd"}, ("file_path", "invalid_file_path")),
-        ({"file_path": "a\\b.png"}, ("file_path", "invalid_file_path")),
-        ({"file_path": "a\0b.png"}, ("file_path", "invalid_file_path")),
-        ({"file_path": ""}, ("file_path", "invalid_file_path")),
-        ({"file_path": "x" * 2000}, ("file_path", "invalid_file_path")),
-        ({"file_path": None}, ("file_path", "missing_field")),
-        ({"content_type": None}, ("content_type", "missing_field")),
-        ({"content_type": "png"}, ("content_type", "invalid_content_type")),
-        ({"content_type": "image/png\r\nX: y"}, ("content_type", "invalid_content_type")),
-        ({"expected_hash": "12"}, ("expected_hash", "invalid_hash")),
-        ({"expires_in": "59"}, ("expires_in", "invalid_value")),
-        ({"expires_in": "604801"}, ("expires_in", "invalid_value")),
-        ({"expires_in": "1e3"}, ("expires_in", "invalid_value")),
-        ({"expires_in": "-60"}, ("expires_in", "invalid_value")),
-        ({"tags": [""]}, ("tags", "invalid_value")),
-        ({"tags": ["a\nb"]}, ("tags", "invalid_value")),
-        ({"tags": ["a"] * 33}, ("tags", "too_many")),
-        ({"file_paht": "x"}, ("file_paht", "unknown_field")),
-        ({"file_path": ["a", "b"]}, ("file_path", "repeated_field")),
-    ],
-)
-async def test_a_bad_field_is_refused_and_nothing_is_kept(
-    site: Site, changes: dict[str, Any], fault: tuple[str, str]
-) -> None:
-    answer = await upload(site.alice, **changes)
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["error"]["code"] == "invalid_request"
-    assert fault in faults_of(answer)
-    assert site.made.blob_files() == []
+BAD_FIELDS: list[tuple[dict[str, Any], tuple[str, str]]] = [
+    ({"file_path": "../../etc/passwd"}, ("file_path", "invalid_file_path")),
+    ({"file_path": "/etc/passwd"}, ("file_path", "invalid_file_path")),
+    ({"file_path": "a\\b.png"}, ("file_path", "invalid_file_path")),
+    ({"file_path": "a\0b.png"}, ("file_path", "invalid_file_path")),
+    ({"file_path": ""}, ("file_path", "invalid_file_path")),
+    ({"file_path": "x" * 2000}, ("file_path", "invalid_file_path")),
+    ({"file_path": None}, ("file_path", "missing_field")),
+    ({"content_type": None}, ("content_type", "missing_field")),
+    ({"content_type": "png"}, ("content_type", "invalid_content_type")),
+    ({"content_type": "image/png\r\nX: y"}, ("content_type", "invalid_content_type")),
+    ({"expected_hash": "12"}, ("expected_hash", "invalid_hash")),
+    ({"expires_in": "59"}, ("expires_in", "invalid_value")),
+    ({"expires_in": "604801"}, ("expires_in", "invalid_value")),
+    ({"expires_in": "1e3"}, ("expires_in", "invalid_value")),
+    ({"expires_in": "-60"}, ("expires_in", "invalid_value")),
+    ({"tags": [""]}, ("tags", "invalid_value")),
+    ({"tags": ["a\nb"]}, ("tags", "invalid_value")),
+    ({"tags": ["a"] * 33}, ("tags", "too_many")),
+    ({"file_paht": "x"}, ("file_paht", "unknown_field")),
+    ({"file_path": ["a", "b"]}, ("file_path", "repeated_field")),
+]
+
+
+async def test_a_bad_field_is_refused_and_nothing_is_kept(site: Site) -> None:
+    for changes, fault in BAD_FIELDS:
+        answer = await upload(site.alice, **changes)
+        assert answer.status_code == 422, changes
+        assert answer.json()["error"]["code"] == "invalid_request", changes
+        assert fault in faults_of(answer), changes
+        assert site.made.blob_files() == [], changes
 
 
 async def test_all_faults_come_at_once(site: Site) -> None:
@@ -204,20 +201,20 @@ async def test_an_endless_file_without_a_length_is_cut_off(site: Site) -> None:
     assert site.made.blob_files() == []
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("application/json", b"{}"),
-        ("multipart/form-data", b"x"),
-        ("multipart/form-data; boundary=b", b"x"),
-        ("multipart/form-data; boundary=b", b""),
-        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nhalf'),
-    ],
-)
-async def test_what_is_no_form_is_malformed(site: Site, content_type: str, body: bytes) -> None:
-    answer = await site.alice.post("/api/v2/assets", content=body, headers={"Content-Type": content_type})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
-    assert site.made.blob_files() == []
+NO_FORMS: list[tuple[str, bytes]] = [
+    ("application/json", b"{}"),
+    ("multipart/form-data", b"x"),
+    ("multipart/form-data; boundary=b", b"x"),
+    ("multipart/form-data; boundary=b", b""),
+    ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nhalf'),
+]
+
+
+async def test_what_is_no_form_is_malformed(site: Site) -> None:
+    for content_type, body in NO_FORMS:
+        answer = await site.alice.post("/api/v2/assets", content=body, headers={"Content-Type": content_type})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request"), content_type
+        assert site.made.blob_files() == [], content_type
 
 
 async def test_a_client_that_goes_away_leaves_nothing(site: Site) -> None:
@@ -272,25 +269,25 @@ async def test_a_hash_that_is_not_yours_is_as_unknown_as_any(site: Site) -> None
     assert answers[0].json() == answers[1].json()
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"hash": 5},
-        {"hash": "x" * 300},
-        {"hash": hash_of(PICTURE), "file_path": "../x"},
-        {"hash": hash_of(PICTURE), "expires_in": 59},
-        {"hash": hash_of(PICTURE), "expires_in": True},
-        {"hash": hash_of(PICTURE), "tags": "x"},
-        {"hash": hash_of(PICTURE), "tags": [""]},
-        {"hash": hash_of(PICTURE), "size": 1},
-        [],
-    ],
-)
-async def test_bad_orders_from_a_hash(site: Site, body: Any) -> None:
-    await upload(site.alice)
-    answer = await site.alice.post("/api/v2/assets/from-hash", json=body)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+BAD_HASH_ORDERS: list[Any] = [
+    {},
+    {"hash": 5},
+    {"hash": "x" * 300},
+    {"hash": hash_of(PICTURE), "file_path": "../x"},
+    {"hash": hash_of(PICTURE), "expires_in": 59},
+    {"hash": hash_of(PICTURE), "expires_in": True},
+    {"hash": hash_of(PICTURE), "tags": "x"},
+    {"hash": hash_of(PICTURE), "tags": [""]},
+    {"hash": hash_of(PICTURE), "size": 1},
+    [],
+]
+
+
+async def test_bad_orders_from_a_hash(site: Site) -> None:
+    for body in BAD_HASH_ORDERS:
+        await upload(site.alice)
+        answer = await site.alice.post("/api/v2/assets/from-hash", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request"), body
 
 
 async def test_looking_up_a_hash(site: Site) -> None:
@@ -351,30 +348,30 @@ async def test_empty_files_are_files(site: Site) -> None:
     assert (await site.alice.get(path, headers={"Range": "bytes=0-"})).status_code == 416
 
 
-@pytest.mark.parametrize(
-    ("content_type", "kind"),
-    [
-        ("image/png", "inline"),
-        ("image/webp", "inline"),
-        ("video/mp4", "inline"),
-        ("audio/flac", "inline"),
-        ("text/html", "attachment"),
-        ("TEXT/HTML; charset=utf-8", "attachment"),
-        ("image/svg+xml", "attachment"),
-        ("application/xml", "attachment"),
-        ("application/javascript", "attachment"),
-        ("application/pdf", "attachment"),
-        ("application/octet-stream", "attachment"),
-        ("model/gltf-binary", "attachment"),
-    ],
-)
-async def test_nothing_that_is_served_can_run_in_a_browser(site: Site, content_type: str, kind: str) -> None:
-    asset = (await upload(site.alice, b"<script>alert(1)</script>", content_type=content_type)).json()
-    answer = await site.alice.get(f"/api/v2/assets/{asset['id']}/content")
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
-    assert answer.headers["content-disposition"].startswith(f"{kind}; ")
-    assert answer.headers["content-type"] == content_type.lower()
+SERVED: list[tuple[str, str]] = [
+    ("image/png", "inline"),
+    ("image/webp", "inline"),
+    ("video/mp4", "inline"),
+    ("audio/flac", "inline"),
+    ("text/html", "attachment"),
+    ("TEXT/HTML; charset=utf-8", "attachment"),
+    ("image/svg+xml", "attachment"),
+    ("application/xml", "attachment"),
+    ("application/javascript", "attachment"),
+    ("application/pdf", "attachment"),
+    ("application/octet-stream", "attachment"),
+    ("model/gltf-binary", "attachment"),
+]
+
+
+async def test_nothing_that_is_served_can_run_in_a_browser(site: Site) -> None:
+    for content_type, kind in SERVED:
+        asset = (await upload(site.alice, b"<script>alert(1)</script>", content_type=content_type)).json()
+        answer = await site.alice.get(f"/api/v2/assets/{asset['id']}/content")
+        assert answer.headers["x-content-type-options"] == "nosniff", content_type
+        assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'", content_type
+        assert answer.headers["content-disposition"].startswith(f"{kind}; "), content_type
+        assert answer.headers["content-type"] == content_type.lower(), content_type
 
 
 async def test_bytes_that_are_gone_are_an_error_not_a_cut_answer(site: Site) -> None:
@@ -418,14 +415,17 @@ async def test_other_tenants_see_nothing(site: Site) -> None:
     assert (await site.alice.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize("asset_id", ["x", "0198c3b2-7d1e-7c3a-9a55-2f6d1b0c4e11", "%00", "a" * 500])
-async def test_unknown_ids(site: Site, asset_id: str) -> None:
-    for answer in (
-        await site.alice.get(f"/api/v2/assets/{asset_id}"),
-        await site.alice.get(f"/api/v2/assets/{asset_id}/content"),
-        await site.alice.delete(f"/api/v2/assets/{asset_id}"),
-    ):
-        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+UNKNOWN_IDS: list[str] = ["x", "0198c3b2-7d1e-7c3a-9a55-2f6d1b0c4e11", "%00", "a" * 500]
+
+
+async def test_unknown_ids(site: Site) -> None:
+    for asset_id in UNKNOWN_IDS:
+        for answer in (
+            await site.alice.get(f"/api/v2/assets/{asset_id}"),
+            await site.alice.get(f"/api/v2/assets/{asset_id}/content"),
+            await site.alice.delete(f"/api/v2/assets/{asset_id}"),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), asset_id
 
 
 # Deleting.
