@@ -10,72 +10,24 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from gateway.simulator import faults, worklog
+from gateway.simulator import faults, runs, worklog
 from gateway.simulator.catalog import Catalog, Class
 from gateway.simulator.files import Files
 from gateway.simulator.graph import Order, Signatures, is_link
 from gateway.simulator.nodes import base
 from gateway.simulator.options import Card, Options
 from gateway.simulator.progress import NodeProgress, PromptProgress
-from gateway.simulator.prompt_queue import SENSITIVE, Entry, PromptQueue
-from gateway.simulator.showing import show_value
+from gateway.simulator.prompt_queue import Entry, PromptQueue
 from gateway.simulator.sockets import Sockets
 
 _log = structlog.get_logger(__name__)
 #: Values in a node's inputs (pixels times channels) from which it runs in a thread.
 _HEAVY = 200_000
 _PREVIEW_METHODS = frozenset({"latent2rgb", "taesd", "auto"})
-
-
-@dataclass(slots=True)
-class _Cached:
-    outputs: list[list[Any]]
-    ui: dict[str, list[Any]] | None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """One prompt while it runs."""
-
-    entry: Entry
-    prompt: dict[str, Any]
-    keys: dict[str, bytes]
-    progress: PromptProgress
-    previews: bool
-    order: Order | None = None
-    executed: list[str] = field(default_factory=list[str])
-    ui: dict[str, dict[str, list[Any]]] = field(default_factory=dict[str, dict[str, list[Any]]])
-    results: dict[str, _Cached] = field(default_factory=dict[str, _Cached])
-    tasks: dict[str, asyncio.Task[_Cached]] = field(default_factory=dict[str, "asyncio.Task[_Cached]"])
-    messages: list[list[Any]] = field(default_factory=list[list[Any]])
-    parents: dict[str, str] = field(default_factory=dict[str, str])
-    expanded: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
-
-    @property
-    def sid(self) -> Any:
-        """The client that is told."""
-        return self.progress.sid
-
-
-class _NodeFailed(Exception):
-    def __init__(self, node_id: str, error: Exception, inputs: dict[str, list[Any]]) -> None:
-        super().__init__(node_id)
-        self.node_id = node_id
-        self.error = error
-        self.inputs = inputs
-
-
-class _NodeInterrupted(Exception):
-    def __init__(self, node_id: str) -> None:
-        super().__init__(node_id)
-        self.node_id = node_id
 
 
 class Executor:
@@ -103,7 +55,7 @@ class Executor:
         self._sockets = sockets
         self._script = script
         self._worklog = log
-        self._cache: dict[bytes, _Cached] = {}
+        self._cache: dict[bytes, runs.Result] = {}
         self._asynchronous = frozenset(name for name, node in nodes.items() if node.asynchronous)
         self._interrupt = False
         self._free: set[str] = set()
@@ -161,17 +113,17 @@ class Executor:
             await asyncio.sleep(0)
         record.end(outcome)
         forgotten = self._script.forgets(entry)
-        self._queue.finish(entry, None if forgotten else _history(run, outcome))
+        self._queue.finish(entry, None if forgotten else runs.history(run, outcome))
         if self.client_id is not None:
             self._sockets.send("executing", {"node": None, "prompt_id": entry.prompt_id}, self.client_id)
         await asyncio.sleep(0)
 
-    def _begin(self, entry: Entry) -> _Run:
+    def _begin(self, entry: Entry) -> runs.Run:
         progress = PromptProgress(entry, self._sockets, self.client_id)
         method = entry.extra_data.get("preview_method") if self._options.is_new else None
         if not isinstance(method, str) or method not in (*_PREVIEW_METHODS, "none"):
             method = self._options.preview_method
-        run = _Run(
+        run = runs.Run(
             entry=entry,
             prompt=entry.prompt,
             keys={},
@@ -186,13 +138,13 @@ class Executor:
         self._tell(run, "execution_cached", {"nodes": cached})
         return run
 
-    async def _attempt(self, run: _Run) -> str:
+    async def _attempt(self, run: runs.Run) -> str:
         try:
             await self._run_nodes(run)
-        except _NodeFailed as failure:
-            self._tell_failure(run, failure)
+        except runs.NodeFailed as failure:
+            self._tell(run, "execution_error", runs.failure_data(run, failure))
             return "error"
-        except _NodeInterrupted as stop:
+        except runs.NodeInterrupted as stop:
             data = {
                 "node_id": stop.node_id,
                 "node_type": run.prompt[stop.node_id]["class_type"],
@@ -206,13 +158,13 @@ class Executor:
         self._tell(run, "execution_success", {})
         return "success"
 
-    def _tell(self, run: _Run, kind: str, data: dict[str, Any], *, to_all: bool = False) -> None:
+    def _tell(self, run: runs.Run, kind: str, data: dict[str, Any], *, to_all: bool = False) -> None:
         message = {"prompt_id": run.entry.prompt_id, **data, "timestamp": int(time.time() * 1000)}
         run.messages.append([kind, message])
         if self.client_id is not None or to_all:
             self._sockets.send(kind, message, self.client_id)
 
-    async def _run_nodes(self, run: _Run) -> None:
+    async def _run_nodes(self, run: runs.Run) -> None:
         order = run.order = Order(run.prompt, self._catalog, lambda item: self._has(run, item), self._asynchronous)
         for output in run.entry.outputs:
             order.add(output)
@@ -223,19 +175,19 @@ class Executor:
                 continue
             await self._visit(run, order, node_id)
 
-    async def _await_one(self, run: _Run, order: Order) -> None:
+    async def _await_one(self, run: runs.Run, order: Order) -> None:
         done, _ = await asyncio.wait(run.tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         for node_id, task in run.tasks.items():
             if task in done:
                 order.release(node_id)
 
-    def _has(self, run: _Run, node_id: str) -> bool:
+    def _has(self, run: runs.Run, node_id: str) -> bool:
         return node_id in run.results or run.keys.get(node_id) in self._cache
 
-    def _result(self, run: _Run, node_id: str) -> _Cached | None:
+    def _result(self, run: runs.Run, node_id: str) -> runs.Result | None:
         return run.results.get(node_id) or self._cache.get(run.keys.get(node_id, b""))
 
-    async def _visit(self, run: _Run, order: Order, node_id: str) -> None:
+    async def _visit(self, run: runs.Run, order: Order, node_id: str) -> None:
         found = self._catalog.classes[run.prompt[node_id]["class_type"]]
         if node_id in run.tasks:
             result = await self._guard(run, node_id, run.tasks.pop(node_id))
@@ -259,12 +211,12 @@ class Executor:
             result = started
         self._finish(run, order, node_id, result)
 
-    async def _start(self, run: _Run, order: Order, found: Class, node_id: str) -> _Cached | None:
+    async def _start(self, run: runs.Run, order: Order, found: Class, node_id: str) -> runs.Result | None:
         """Run a node; None when it goes on by itself or put a graph in its place."""
         inputs = self._gather(run, found, node_id)
         if self._interrupt:
             self._interrupt = False
-            raise _NodeInterrupted(node_id)
+            raise runs.NodeInterrupted(node_id)
         call = self._call(run, found, node_id, inputs)
         if found.name in self._asynchronous:
             run.tasks[node_id] = asyncio.create_task(call)
@@ -276,18 +228,20 @@ class Executor:
             return None
         return result
 
-    async def _guard(self, run: _Run, node_id: str, call: Any, inputs: dict[str, list[Any]] | None = None) -> _Cached:
+    async def _guard(
+        self, run: runs.Run, node_id: str, call: Any, inputs: dict[str, list[Any]] | None = None
+    ) -> runs.Result:
         try:
             return await call
         except base.Interrupted:
             self._interrupt = False
-            raise _NodeInterrupted(node_id) from None
+            raise runs.NodeInterrupted(node_id) from None
         except (base.ThreadDeath, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise _NodeFailed(node_id, error, inputs or {}) from error
+            raise runs.NodeFailed(node_id, error, inputs or {}) from error
 
-    def _finish(self, run: _Run, order: Order, node_id: str, result: _Cached) -> None:
+    def _finish(self, run: runs.Run, order: Order, node_id: str, result: runs.Result) -> None:
         if result.ui is not None:
             run.ui[node_id] = result.ui
             if self.client_id is not None:
@@ -304,7 +258,7 @@ class Executor:
         run.executed.append(node_id)
         order.done(node_id)
 
-    def _show_cached(self, run: _Run, node_id: str, known: _Cached) -> None:
+    def _show_cached(self, run: runs.Run, node_id: str, known: runs.Result) -> None:
         if self.client_id is not None:
             data = {
                 "node": node_id,
@@ -317,7 +271,7 @@ class Executor:
             run.ui[node_id] = known.ui
         run.progress.finish(node_id)
 
-    def _store(self, run: _Run, node_id: str, result: _Cached) -> None:
+    def _store(self, run: runs.Run, node_id: str, result: runs.Result) -> None:
         key = run.keys.get(node_id)
         if key is None or self._options.cache == "none":
             return
@@ -328,7 +282,7 @@ class Executor:
         elif self._options.is_new:
             self._drop_others(run)
 
-    def _drop_others(self, run: _Run) -> None:
+    def _drop_others(self, run: runs.Run) -> None:
         """Keep only what the running prompt can use (the classic cache)."""
         if self._options.cache != "classic" or len(self._cache) <= 0:
             return
@@ -340,7 +294,7 @@ class Executor:
         node = self._nodes.get(name)
         return None if node is None or node.changed is None else node.changed(self._files, inputs)
 
-    def _gather(self, run: _Run, found: Class, node_id: str) -> dict[str, list[Any]]:
+    def _gather(self, run: runs.Run, found: Class, node_id: str) -> dict[str, list[Any]]:
         inputs: dict[str, list[Any]] = {}
         declared = {spec.name for spec in found.inputs}
         for name, value in run.prompt[node_id]["inputs"].items():
@@ -355,9 +309,9 @@ class Executor:
             inputs["extra_pnginfo"] = [run.entry.extra_data.get("extra_pnginfo")]
         return inputs
 
-    async def _call(self, run: _Run, found: Class, node_id: str, inputs: dict[str, list[Any]]) -> _Cached:
+    async def _call(self, run: runs.Run, found: Class, node_id: str, inputs: dict[str, list[Any]]) -> runs.Result:
         await self._script.before_node(run.entry, found.name, self._card)
-        blocker = _blocker(inputs)
+        blocker = runs.find_blocker(inputs)
         if blocker is not None:
             return self._blocked(run, found, node_id, blocker)
         node = self._nodes[found.name]
@@ -374,12 +328,12 @@ class Executor:
                 )
                 for index in range(count)
             ]
-        return _merge(found, results)
+        return runs.merge(found, results)
 
     async def _invoke(self, node: base.Node, context: base.Context, inputs: dict[str, Any]) -> base.Outcome:
         if inspect.iscoroutinefunction(node.run):
             result = await node.run(context, **inputs)
-        elif _weight(inputs) > _HEAVY:
+        elif runs.weight(inputs) > _HEAVY:
             result = await asyncio.to_thread(node.run, context, **inputs)
         else:
             result = node.run(context, **inputs)
@@ -387,7 +341,7 @@ class Executor:
             return result
         return base.Outcome((result,) if isinstance(result, base.Expansion) else result)
 
-    def _context(self, run: _Run, found: Class, node_id: str) -> base.Context:
+    def _context(self, run: runs.Run, found: Class, node_id: str) -> base.Context:
         progress = NodeProgress(
             run.progress,
             self._sockets,
@@ -408,24 +362,13 @@ class Executor:
             resident=self.resident,
         )
 
-    def _blocked(self, run: _Run, found: Class, node_id: str, blocker: base.Blocker) -> _Cached:
-        if blocker.message is not None:
-            data: dict[str, Any] = {
-                "prompt_id": run.entry.prompt_id,
-                "node_id": node_id,
-                "node_type": found.name,
-                "executed": list(run.executed),
-                "exception_message": f"Execution Blocked: {blocker.message}",
-                "exception_type": "ExecutionBlocked",
-                "traceback": [],
-                "current_inputs": [],
-                "current_outputs": [],
-            }
-            if self.client_id is not None:
-                self._sockets.send("execution_error", data, run.sid)
-        return _Cached([[base.Blocker()] for _ in found.outputs], None)
+    def _blocked(self, run: runs.Run, found: Class, node_id: str, blocker: base.Blocker) -> runs.Result:
+        if blocker.message is not None and self.client_id is not None:
+            data = runs.blocked_data(run, node_id, found.name, blocker.message)
+            self._sockets.send("execution_error", data, run.sid)
+        return runs.Result([[base.Blocker()] for _ in found.outputs], None)
 
-    def _expand(self, run: _Run, order: Order, node_id: str, expansion: base.Expansion) -> None:
+    def _expand(self, run: runs.Run, order: Order, node_id: str, expansion: base.Expansion) -> None:
         """Put a node's own little graph in its place; the node ends when that has run."""
         run.prompt = {**run.prompt, **expansion.graph}
         for inner in expansion.graph:
@@ -433,96 +376,9 @@ class Executor:
         run.expanded[node_id] = expansion.outputs
         order.replace(node_id, run.prompt, [link[0] for link in expansion.outputs])
 
-    def _collect(self, run: _Run, node_id: str) -> _Cached:
+    def _collect(self, run: runs.Run, node_id: str) -> runs.Result:
         outputs: list[list[Any]] = []
         for link in run.expanded[node_id]:
             source = self._result(run, link[0])
             outputs.append(source.outputs[link[1]] if source is not None else [None])
-        return _Cached(outputs, None)
-
-    def _tell_failure(self, run: _Run, failure: _NodeFailed) -> None:
-        error = failure.error
-        kind = error.kind if isinstance(error, base.NodeFailure) else _type_name(error)
-        advice = error.advice if isinstance(error, base.NodeFailure) else ""
-        data: dict[str, Any] = {
-            "node_id": failure.node_id,
-            "node_type": run.prompt[failure.node_id]["class_type"],
-            "executed": list(run.executed),
-            "exception_message": f"{error}\n{advice}",
-            "exception_type": kind,
-            "traceback": traceback.format_tb(error.__traceback__),
-            "current_inputs": {
-                name: [show_value(value) for value in values] for name, values in failure.inputs.items()
-            },
-            "current_outputs": list(run.prompt),
-        }
-        self._tell(run, "execution_error", data)
-
-
-def _type_name(error: Exception) -> str:
-    kind = type(error)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _blocker(inputs: Mapping[str, list[Any]]) -> base.Blocker | None:
-    for values in inputs.values():
-        for value in values:
-            if isinstance(value, base.Blocker):
-                return value
-    return None
-
-
-def _weight(inputs: Mapping[str, Any]) -> int:
-    total = 0
-    for value in inputs.values():
-        if hasattr(value, "size") and isinstance(value.size, int):
-            total += value.size
-    width, height = inputs.get("width"), inputs.get("height")
-    if isinstance(width, int) and isinstance(height, int):
-        batch = inputs.get("batch_size", 1)
-        total += width * height * 3 * (batch if isinstance(batch, int) else 1)
-    return total
-
-
-def _merge(found: Class, results: list[base.Outcome]) -> _Cached:
-    """Join the results of a node that ran once for each item of a list."""
-    if results and isinstance(next(iter(results[0].outputs), None), base.Expansion):
-        return _Cached([results[0].outputs[0]], None)
-    outputs: list[list[Any]] = []
-    for slot in range(len(found.outputs)):
-        values: list[Any] = []
-        for result in results:
-            value = result.outputs[slot] if slot < len(result.outputs) else None
-            if found.output_is_list[slot] and isinstance(value, list):
-                values += value
-            else:
-                values.append(value)
-        outputs.append(values)
-    shown = [result.ui for result in results if result.ui is not None]
-    if not shown:
-        return _Cached(outputs, None)
-    return _Cached(outputs, {key: [item for ui in shown for item in ui.get(key, [])] for key in shown[0]})
-
-
-def _history(run: _Run, outcome: str) -> dict[str, Any]:
-    success = outcome == "success"
-    number, prompt_id, prompt, extra_data, outputs = run.entry.listed()
-    shown = {name: value for name, value in extra_data.items() if name not in SENSITIVE}
-    return {
-        "prompt": [number, prompt_id, prompt, shown, outputs],
-        "outputs": run.ui,
-        "status": {
-            "status_str": "success" if success else "error",
-            "completed": success,
-            "messages": run.messages,
-        },
-        "meta": {
-            node_id: {
-                "node_id": node_id,
-                "display_node": run.parents.get(node_id, node_id),
-                "parent_node": run.parents.get(node_id),
-                "real_node_id": run.parents.get(node_id, node_id),
-            }
-            for node_id in run.ui
-        },
-    }
+        return runs.Result(outputs, None)

@@ -7,55 +7,29 @@ mounted at the root.
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 import urllib.parse
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from gateway.simulator import faults, transfers, wire, worklog
+from gateway.simulator import about, faults, transfers, wire, worklog
+from gateway.simulator.accepting import UUID, Acceptance
+from gateway.simulator.answers import json_response, raw_json
 from gateway.simulator.catalog import Catalog
+from gateway.simulator.control import Control
 from gateway.simulator.execution import Executor
 from gateway.simulator.files import Files
 from gateway.simulator.jobs_api import BadQuery, JobsApi
 from gateway.simulator.options import Card, Options
-from gateway.simulator.prompt_queue import SENSITIVE, Entry, PromptQueue
+from gateway.simulator.prompt_queue import Entry, PromptQueue
 from gateway.simulator.sockets import Socket, Sockets
 from gateway.simulator.validation import Validator
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 #: What a handler of a real server stumbles over, and answers 500 to.
 _STUMBLES = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, OSError)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _JOBS_PREFIX = "/jobs"
-
-
-def features(options: Options) -> dict[str, Any]:
-    """Return what `/features` and the handshake say."""
-    size = int(options.max_upload_mb * 1024 * 1024)
-    if not options.is_new:
-        return {"supports_preview_metadata": True, "max_upload_size": size}
-    return {
-        "supports_preview_metadata": True,
-        "supports_model_type_tags": True,
-        "max_upload_size": size,
-        "extension": {"manager": {"supports_v4": True}},
-        "node_replacements": True,
-        "assets": False,
-    }
-
-
-def json_response(value: Any, status: int = 200) -> web.Response:
-    """Answer JSON."""
-    return raw_json(wire.dumps(value), status)
-
-
-def raw_json(body: bytes, status: int = 200) -> web.Response:
-    """Answer what is JSON already."""
-    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
 
 
 class ConnectionLost(Exception):
@@ -82,14 +56,13 @@ class Routes:
         self._options = options
         self._card = card
         self._catalog = catalog
-        self._validator = validator
+        self._acceptance = Acceptance(options, validator)
         self._files = files
         self._queue = queue
         self._sockets = sockets
         self._executor = executor
         self._script = script
         self._worklog = log
-        self._number = 0
         self._jobs = JobsApi(queue, executor)
         self._info: bytes | None = None
         self._max_body = int(options.max_upload_mb * 1024 * 1024)
@@ -109,12 +82,7 @@ class Routes:
             "/extensions": {"GET": self._extensions},
             "/features": {"GET": self._features},
             "/system_stats": {"GET": self._system_stats},
-            "/simulator/faults": {
-                "GET": self._get_faults,
-                "POST": self._post_fault,
-                "DELETE": self._delete_faults,
-            },
-            "/simulator/log": {"GET": self._get_log, "DELETE": self._delete_log},
+            **Control(options.name, script, log).table,
         }
 
     def make_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
@@ -219,7 +187,7 @@ class Routes:
         if self._script and self._script.request(("post_lost_before",), "/prompt") is not None:
             raise ConnectionLost
         body, is_odd = wire.loads(await request.read())
-        entry, answer = self._accept(body)
+        entry, answer = self._acceptance.accept(body)
         if entry is not None:
             entry.is_odd = is_odd
             self._worklog.received(entry.prompt_id, entry.number)
@@ -235,65 +203,6 @@ class Routes:
             await asyncio.sleep(slow.seconds)
         if self._script.find(("post_lost_after",), entry) is not None:
             raise ConnectionLost
-
-    def _accept(self, body: Any) -> tuple[Entry | None, web.Response]:
-        number = self._draw_number(body)
-        if "prompt" not in body:
-            text = "No prompt provided"
-            return None, _refuse({"type": "no_prompt", "message": text, "details": text, "extra_info": {}})
-        prompt = body["prompt"]
-        prompt_id = self._prompt_id(body)
-        if prompt_id is None:
-            return None, _refuse(
-                {
-                    "type": "invalid_prompt_id",
-                    "message": "prompt_id must be a valid UUID",
-                    "details": (
-                        "prompt_id must be a UUID string in canonical lowercase hyphenated form; "
-                        "omit it to let the server generate one"
-                    ),
-                    "extra_info": {},
-                }
-            )
-        verdict = self._validator.check(prompt, body.get("partial_execution_targets"))
-        extra_data = body.get("extra_data", {})
-        if "client_id" in body:
-            extra_data["client_id"] = body["client_id"]
-        if verdict.error is not None:
-            return None, _refuse(verdict.error, verdict.node_errors)
-        sensitive: dict[str, Any] = {}
-        if self._options.is_new:
-            sensitive = {name: extra_data.pop(name) for name in SENSITIVE if name in extra_data}
-            extra_data["create_time"] = int(time.time() * 1000)
-        else:
-            extra_data.get("client_id")
-        entry = Entry(
-            number=number,
-            prompt_id=prompt_id,
-            prompt=prompt,
-            extra_data=extra_data,
-            outputs=verdict.outputs,
-            sensitive=sensitive,
-        )
-        answer = {"prompt_id": prompt_id, "number": number, "node_errors": verdict.node_errors}
-        return entry, json_response(answer)
-
-    def _draw_number(self, body: Any) -> float:
-        if "number" in body:
-            return float(body["number"])
-        number = self._number
-        if "front" in body and body["front"]:  # noqa: RUF019 - the body may be a list
-            number = -number
-        self._number += 1
-        return number
-
-    def _prompt_id(self, body: Any) -> str | None:
-        if not self._options.is_new:
-            return str(body.get("prompt_id", uuid.uuid4()))
-        given = body.get("prompt_id")
-        if given is None:
-            return str(uuid.uuid4())
-        return given if isinstance(given, str) and _UUID.fullmatch(given) else None
 
     async def _get_queue(self, request: web.BaseRequest) -> web.Response:
         del request
@@ -380,10 +289,10 @@ class Routes:
 
     async def _models(self, request: web.BaseRequest) -> web.Response:
         del request
-        return json_response(list(_FOLDERS_NEW if self._options.is_new else _FOLDERS_OLD))
+        return json_response(list(about.folders(self._options)))
 
     async def _models_in(self, folder: str) -> web.Response:
-        known = {*(_FOLDERS_NEW if self._options.is_new else _FOLDERS_OLD), *self._options.models}
+        known = {*about.folders(self._options), *self._options.models}
         if folder not in known:
             return web.Response(status=404)
         return json_response(list(self._options.files(folder)))
@@ -398,11 +307,11 @@ class Routes:
 
     async def _features(self, request: web.BaseRequest) -> web.Response:
         del request
-        return json_response(features(self._options))
+        return json_response(about.features(self._options))
 
     async def _system_stats(self, request: web.BaseRequest) -> web.Response:
         del request
-        return json_response(_stats(self._options, self._card, sum(self._executor.resident.values())))
+        return json_response(about.stats(self._options, self._card, sum(self._executor.resident.values())))
 
     async def _assets_disabled(self, request: web.BaseRequest) -> web.Response:
         del request
@@ -432,44 +341,11 @@ class Routes:
         ids = body.get("job_ids") if isinstance(body, dict) else None
         if not isinstance(ids, list):
             return json_response({"error": "job_ids must be a list"}, 400)
-        invalid = [str(item) for item in ids if not isinstance(item, str) or not _UUID.fullmatch(item)]
+        invalid = [str(item) for item in ids if not isinstance(item, str) or not UUID.fullmatch(item)]
         if invalid:
             return json_response({"error": "job_ids contains invalid id(s)", "invalid_ids": invalid}, 400)
         cancelled = [self._jobs.cancel(item) for item in ids]
         return json_response({"cancelled": any(cancelled)})
-
-    # ---- the control routes of the simulator itself
-
-    async def _get_faults(self, request: web.BaseRequest) -> web.Response:
-        del request
-        return json_response({"faults": self._script.as_json(), "card_is_broken": self._script.card_is_broken})
-
-    async def _post_fault(self, request: web.BaseRequest) -> web.Response:
-        try:
-            body, _ = wire.loads(await request.read())
-            fault = faults.parse(body)
-        except (faults.BadFault, ValueError) as complaint:
-            return json_response({"error": str(complaint)}, 400)
-        asyncio.get_running_loop().call_soon(self._script.add, fault)
-        return json_response(fault.as_json(), 201)
-
-    async def _delete_faults(self, request: web.BaseRequest) -> web.Response:
-        del request
-        self._script.clear()
-        return web.Response()
-
-    async def _get_log(self, request: web.BaseRequest) -> web.Response:
-        del request
-        return json_response({"name": self._options.name, "prompts": self._worklog.as_json()})
-
-    async def _delete_log(self, request: web.BaseRequest) -> web.Response:
-        del request
-        self._worklog.clear()
-        return web.Response()
-
-
-def _refuse(error: dict[str, Any], node_errors: dict[str, Any] | None = None) -> web.Response:
-    return json_response({"error": error, "node_errors": node_errors or {}}, 400)
 
 
 def _http_error(status: int) -> web.HTTPException:
@@ -492,49 +368,3 @@ def _is_foreign(request: web.BaseRequest) -> bool:
     if source.port is None or host.port is None:
         return host.hostname != source.hostname
     return host.netloc != source.netloc
-
-
-def _stats(options: Options, card: Card, used_gb: float) -> dict[str, Any]:
-    total = int(card.vram_gb * 1024**3)
-    free = max(0, int((card.vram_gb - used_gb) * 1024**3))
-    system: dict[str, Any] = {
-        "os": "linux" if options.is_new else "posix",
-        "ram_total": 64 * 1024**3,
-        "ram_free": 48 * 1024**3,
-        "comfyui_version": options.version,
-        "required_frontend_version": "1.49.6" if options.is_new else "1.27.10",
-        "installed_templates_version": "0.11.44" if options.is_new else "0.1.94",
-        "required_templates_version": "0.11.44" if options.is_new else "0.1.94",
-        "python_version": "3.11.7 (simulated)",
-        "pytorch_version": "2.13.0+cu130",
-        "embedded_python": False,
-        "argv": ["main.py"],
-        "simulated": True,
-        "simulator": {"name": options.name, "card": options.card},
-    }
-    if options.is_new:
-        system["comfy_package_versions"] = []
-        system["deploy_environment"] = "local-git"
-    device = {
-        "name": f"cuda:0 {card.device} (simulated) : cudaMallocAsync",
-        "type": "cuda",
-        "index": 0,
-        "vram_total": total,
-        "vram_free": free,
-        "torch_vram_total": total - free,
-        "torch_vram_free": 0,
-    }
-    return {"system": system, "devices": [device]}
-
-
-_FOLDERS_OLD = (
-    "checkpoints", "configs", "loras", "vae", "text_encoders", "diffusion_models", "clip_vision", "style_models",
-    "embeddings", "diffusers", "vae_approx", "controlnet", "gligen", "upscale_models", "custom_nodes",
-    "hypernetworks", "photomaker", "classifiers", "model_patches", "audio_encoders",
-)  # fmt: skip
-_FOLDERS_NEW = (
-    "checkpoints", "configs", "loras", "vae", "text_encoders", "diffusion_models", "clip_vision", "style_models",
-    "embeddings", "diffusers", "vae_approx", "controlnet", "gligen", "upscale_models", "latent_upscale_models",
-    "custom_nodes", "datasets", "hypernetworks", "photomaker", "classifiers", "model_patches", "audio_encoders",
-    "background_removal", "frame_interpolation", "geometry_estimation", "optical_flow", "detection",
-)  # fmt: skip

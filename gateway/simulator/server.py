@@ -15,13 +15,13 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway.simulator import catalog, faults, worklog
+from gateway.simulator import about, catalog, faults, worklog
 from gateway.simulator.execution import Executor
 from gateway.simulator.files import Files
 from gateway.simulator.nodes import registry
 from gateway.simulator.options import CARDS, Card, Options
 from gateway.simulator.prompt_queue import PromptQueue
-from gateway.simulator.routes import Routes, features
+from gateway.simulator.routes import Routes
 from gateway.simulator.sockets import Sockets
 from gateway.simulator.validation import Validator
 
@@ -58,7 +58,7 @@ class Simulator:
         card = _card(self.options)
         known = catalog.load(self.options, self.files.directory("input"))
         nodes, checks = registry.nodes(known, self.files)
-        self.sockets = Sockets(features=features(self.options), on_poison=self._poisoned)
+        self.sockets = Sockets(features=about.features(self.options), on_poison=self._poisoned)
         self.queue = PromptQueue(history_size=self.options.history_size, on_change=self._tell_status)
         self.executor = Executor(
             options=self.options,
