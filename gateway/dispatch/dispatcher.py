@@ -161,6 +161,7 @@ class Dispatch:
                 new_id=self._ties.new_id,
                 clock=self._ties.clock,
                 on_ready=self._wake,
+                on_eased=self._place_freed,
                 on_lost=lambda: self._connection_lost(worker.id),
                 admit=lambda facts: self._fleet.admit(worker.id, facts),
                 since=self._ties.clock(),

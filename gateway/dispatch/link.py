@@ -59,6 +59,7 @@ class Link:
     new_id: ports.NewId
     clock: ports.Clock
     on_ready: Callable[[], None]
+    on_eased: Callable[[], None]  #: it has fewer prompts than before
     on_lost: Callable[[], None]  #: a standing connection ended
     admit: Callable[[answers.WorkerFacts], None]  #: raises Conflict when such a worker may not be driven here
     state: LinkState = LinkState.CONNECTING
@@ -144,7 +145,7 @@ class Link:
                 fell = remaining < self.remaining
                 self.remaining = remaining
                 if fell:
-                    self.on_ready()
+                    self.on_eased()
             case frames.PreviewImage(prompt_id=None):
                 self._route_preview(frame)
             case _:
