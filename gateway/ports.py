@@ -160,8 +160,9 @@ class Workers(Protocol):
     ) -> Mapping[model.WorkerId, int]:
         """Take or renew leases by the database's clock; returns the epoch of each lease held now.
 
-        A lease that was free, had run out or was another boot's of the same `owner` gets the next epoch; one that
-        `owner` holds keeps its epoch; one that somebody else holds is left out.
+        A lease that was free, somebody else's and run out, or another boot's of the same `owner` gets the next epoch;
+        one that this boot of `owner` holds, or held until it ran out, keeps its epoch; one that somebody else holds
+        is left out. A boot is one opening of the store.
         """
         ...
 
