@@ -105,7 +105,7 @@ class Files:
         prefix = os.path.normpath(_fill(prefix, size))
         root = f"{self.base}/{kind}"
         subfolder, name = os.path.split(prefix)
-        folder = os.path.normpath(f"{root}/{subfolder}") if subfolder else root
+        folder = os.path.normpath(os.path.join(root, subfolder)) if subfolder else root  # noqa: PTH118 - see SavePlace
         if folder != root and not folder.startswith(f"{root}/"):
             raise OutsideDirectory(folder)
         return SavePlace(folder, name, self._next_number(folder, name), subfolder)

@@ -46,22 +46,26 @@ class Signatures:
 
     def _of(self, node_id: str) -> bytes:
         waiting = [node_id]
+        entered: set[str] = set()
         while waiting:
             current = waiting[-1]
             if current in self._known:
                 waiting.pop()
                 continue
-            needed = [
-                value[0]
-                for value in self._prompt[current]["inputs"].values()
-                if is_link(value) and value[0] in self._prompt and value[0] not in self._known
-            ]
-            if needed and not any(item in waiting for item in needed):
+            needed: list[str] = []
+            if current not in entered:
+                entered.add(current)
+                needed = [name for name in self._sources(current) if name not in self._known and name not in entered]
+            if needed:
                 waiting += needed
                 continue
             self._known[current] = self._digest(current)
             waiting.pop()
         return self._known[node_id]
+
+    def _sources(self, node_id: str) -> list[str]:
+        inputs = self._prompt[node_id]["inputs"].values()
+        return [value[0] for value in inputs if is_link(value) and value[0] in self._prompt]
 
     def _digest(self, node_id: str) -> bytes:
         node = self._prompt[node_id]

@@ -102,7 +102,9 @@ async def client(url: str) -> AsyncGenerator[Client]:
     async with (
         aiohttp.ClientSession(timeout=timeout) as session,
         session.ws_connect(
-            f"{url}/ws?clientId=living", max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=0.5)
+            f"{url}/ws?clientId=living",
+            max_msg_size=0,
+            timeout=aiohttp.ClientWSTimeout(ws_close=0.5),  # pyright: ignore[reportCallIssue] - it is attrs
         ) as socket,
     ):
         yield Client(url, session, socket)
