@@ -82,6 +82,7 @@ class Class:
     output_is_list: tuple[bool, ...]
     is_output: bool
     takes_lists: bool
+    lazy: frozenset[str]
     entry: dict[str, Any]
 
 
@@ -155,13 +156,15 @@ def _fill_models(name: str, entry: dict[str, Any], options: Options) -> None:
 
 def _class(name: str, entry: dict[str, Any]) -> Class:
     sections = entry["input"]
+    inputs = tuple(
+        _input(field, spec, required=section == "required")
+        for section in ("required", "optional")
+        for field, spec in (sections.get(section) or {}).items()
+    )
     return Class(
         name=name,
-        inputs=tuple(
-            _input(field, spec, required=section == "required")
-            for section in ("required", "optional")
-            for field, spec in (sections.get(section) or {}).items()
-        ),
+        inputs=inputs,
+        lazy=frozenset(spec.name for spec in inputs if spec.lazy),
         hidden=tuple(sections.get("hidden") or ()),
         outputs=tuple(item if isinstance(item, str) else "COMBO" for item in entry["output"]),
         output_is_list=tuple(entry["output_is_list"]),

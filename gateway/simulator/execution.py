@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+import traceback
 from typing import Any
 
 import structlog
@@ -86,10 +87,10 @@ class Executor:
                     continue
                 await self._run_entry(entry)
                 self._act_on_free()
-        except (base.ThreadDeath, KeyError, TypeError, AttributeError) as cause:
+        except (base.ThreadDeath, KeyError, IndexError, TypeError, AttributeError, ValueError) as cause:
             # What escapes here ends a real server's execution thread, too; see recordings 26a to 26j.
             self.is_dead = True
-            _log.warning("execution thread died", cause=repr(cause))
+            _log.warning("execution thread died", cause=repr(cause), stack=traceback.format_exc())
 
     def _act_on_free(self) -> None:
         if "unload" in self._free:
@@ -217,6 +218,8 @@ class Executor:
         if self._interrupt:
             self._interrupt = False
             raise runs.NodeInterrupted(node_id)
+        if self._wait_for_lazy(run, order, node_id, inputs):
+            return None
         call = self._call(run, found, node_id, inputs)
         if found.name in self._asynchronous:
             run.tasks[node_id] = asyncio.create_task(call)
@@ -227,6 +230,18 @@ class Executor:
             self._expand(run, order, node_id, result.outputs[0])
             return None
         return result
+
+    def _wait_for_lazy(self, run: runs.Run, order: Order, node_id: str, inputs: dict[str, list[Any]]) -> bool:
+        """Put a node back until the lazy inputs that it turns out to need are there."""
+        lazy = self._nodes[run.prompt[node_id]["class_type"]].lazy
+        if lazy is None:
+            return False
+        links = run.prompt[node_id]["inputs"]
+        missing = [links[name][0] for name in lazy(inputs) if is_link(links.get(name))]
+        missing = [source for source in missing if not self._has(run, source)]
+        if missing:
+            order.replace(node_id, run.prompt, missing)
+        return bool(missing)
 
     async def _guard(
         self, run: runs.Run, node_id: str, call: Any, inputs: dict[str, list[Any]] | None = None

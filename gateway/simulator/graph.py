@@ -115,8 +115,9 @@ class Order:
                 continue
             self._blocked_by[current] = set()
             self._blocking[current] = []
-            for value in self._prompt[current]["inputs"].values():
-                if is_link(value) and not self._cached(value[0]):
+            lazy = self._lazy(current)
+            for name, value in self._prompt[current]["inputs"].items():
+                if is_link(value) and name not in lazy and not self._cached(value[0]):
                     waiting.append(value[0])
                     links.append((value[0], current))
         for source, target in links:
@@ -162,6 +163,9 @@ class Order:
             self.add(source)
             self._blocked_by[node_id].add(source)
             self._blocking[source].append(node_id)
+
+    def _lazy(self, node_id: str) -> frozenset[str]:
+        return self._catalog.classes[self._prompt[node_id]["class_type"]].lazy
 
     def _is_output(self, node_id: str) -> bool:
         return self._catalog.classes[self._prompt[node_id]["class_type"]].is_output

@@ -115,6 +115,8 @@ class Node:
     asynchronous: bool = False
     #: Whether the same inputs may give something new: an empty string means always.
     changed: Callable[[Files, dict[str, Any]], str] | None = None
+    #: Which of its lazy inputs it needs, given the others (each a list of values).
+    lazy: Callable[[dict[str, list[Any]]], list[str]] | None = None
 
 
 Nodes = Mapping[str, Node]

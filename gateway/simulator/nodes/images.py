@@ -89,6 +89,14 @@ def image_batch(ctx: Context, *, image1: Array, image2: Array) -> tuple[Array]:
     return (np.concatenate([image1, image2]),)
 
 
+def batch_images(ctx: Context, **images: Array) -> tuple[Array]:
+    """Put any number of batches together, in the size of the first."""
+    (whole, *others) = images.values()
+    for other in others:
+        whole = image_batch(ctx, image1=whole, image2=other)[0]
+    return (whole,)
+
+
 def _with_alpha(first: Array, second: Array) -> tuple[Array, Array]:
     channels = max(first.shape[-1], second.shape[-1])
 
@@ -162,6 +170,7 @@ NODES: Mapping[str, Node] = {
     "ImageCrop": Node(run=image_crop),
     "ImageInvert": Node(run=image_invert),
     "ImageBatch": Node(run=image_batch),
+    "BatchImagesNode": Node(run=batch_images),
     "RepeatImageBatch": Node(run=repeat_image_batch),
     "ImageFromBatch": Node(run=image_from_batch),
     "ImageFlip": Node(run=image_flip),

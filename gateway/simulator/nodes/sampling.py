@@ -133,22 +133,26 @@ def _step_seconds(ctx: Context, plan: _Plan, name: str) -> float:
 
 
 def _result(plan: _Plan, model: str) -> Array:
-    """Draw what the sampler makes of the latent."""
+    """Draw what the sampler makes of the latent: a picture each, or one that the frames of a film pan over."""
+    latent = plan.latent
+    pictures: list[Array] = []
+    for index in range(latent.batch):
+        first = _picture(plan, model, index)
+        pictures += [first, *(np.roll(first, -2 * frame, axis=1) for frame in range(1, latent.frames))]
+    return np.stack(pictures)
+
+
+def _picture(plan: _Plan, model: str, index: int) -> Array:
     latent = plan.latent
     text = " ".join(tokens.texts(plan.positive))
+    subject = Subject(text=text, seed=plan.seed + index, model=model, salt=plan.salt, tint=_tint(plan.model))
+    drawn = draw(subject, latent.width, latent.height)
+    for control, strength in _controls(plan.positive):
+        drawn = overlay_lines(drawn, control, strength)
     start = latent.pixels
-    count = latent.batch if latent.frames <= 1 else latent.batch * latent.frames
-    frames: list[Array] = []
-    for index in range(count):
-        subject = Subject(text=text, seed=plan.seed + index, model=model, salt=plan.salt, tint=_tint(plan.model))
-        frame = draw(subject, latent.width, latent.height)
-        for control, strength in _controls(plan.positive):
-            frame = overlay_lines(frame, control, strength)
-        if start is not None:
-            source = start[min(index, start.shape[0] - 1)]
-            frame = _mix(source, frame, plan.denoise, latent.noise_mask, index)
-        frames.append(frame)
-    return np.stack(frames)
+    if start is None:
+        return drawn
+    return _mix(start[min(index, start.shape[0] - 1)], drawn, plan.denoise, latent.noise_mask, index)
 
 
 def _mix(source: Array, drawn: Array, denoise: float, mask: Array | None, index: int) -> Array:

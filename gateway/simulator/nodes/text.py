@@ -102,6 +102,16 @@ def regex_replace(
     return (re.sub(regex_pattern, replace, string, count=count, flags=bits),)
 
 
+def switch(ctx: Context, *, switch: bool, on_false: Any = None, on_true: Any = None) -> tuple[Any]:
+    """Hand one of two things on; the other one is not even computed."""
+    del ctx
+    return (on_true if switch else on_false,)
+
+
+def _branch(inputs: dict[str, list[Any]]) -> list[str]:
+    return ["on_true" if inputs["switch"][0] else "on_false"]
+
+
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -147,6 +157,7 @@ def _compute(node: ast.expr, names: Mapping[str, Any]) -> float:
 
 NODES: Mapping[str, Node] = {
     "ComfyMathExpression": Node(run=math_expression),
+    "ComfySwitchNode": Node(run=switch, lazy=_branch),
     "PreviewAny": Node(run=preview_any),
     "PrimitiveString": Node(run=value),
     "PrimitiveStringMultiline": Node(run=value),
