@@ -98,9 +98,7 @@ class Queue(Protocol):
         """Requirement keys that queued jobs have, with their meaning."""
         ...
 
-    async def claim(
-        self, slots: Sequence[model.Slot], choose: Choose, *, now: float, new_id: NewId
-    ) -> model.Claimed:
+    async def claim(self, slots: Sequence[model.Slot], choose: Choose, *, now: float, new_id: NewId) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction.
 
         Reads a bounded window of due candidates in fair order (priority, virtual time of the tenant, age) for each

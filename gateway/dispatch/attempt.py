@@ -83,7 +83,7 @@ class AttemptRun:
     posted_at: float | None = None
     started_at: float | None = None
     progress: model.Progress | None = None
-    models: tuple[str, ...] = ()  #: model files that the graph loads
+    outline: inputs.Outline | None = None  #: of its graph, once that was read
     heard_at: float = 0.0  #: when the worker last told anything about it
     _posted_as: str | None = None  #: the client id that its frames are addressed to
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -136,7 +136,7 @@ class AttemptRun:
             known=self.known,
         )
         if self.claim.resumed:
-            self._begin_following(inputs.classes_of(self.claim.graph), posted=True)
+            self._begin_following(inputs.stored_outline(self.claim.graph), posted=True)
             await self._adopt()
         else:
             await self._send(folder)
@@ -160,8 +160,7 @@ class AttemptRun:
             raise self._over(_end(Outcome.FAILED, error.message, job_error)) from None
         except (errors.WorkerError, errors.StoreUnavailable, errors.OutputUnavailable) as error:
             raise self._over(_end(Outcome.BROKEN, f"its inputs could not be uploaded: {error.message}")) from None
-        self.models = ready.models
-        self._begin_following(ready.classes, posted=False)
+        self._begin_following(ready.outline, posted=False)
         if self.cancel_asked:
             raise self._over(_end(Outcome.CANCELED, "canceled before it was sent"))
         await self._post(ready.graph, secret)
@@ -204,9 +203,10 @@ class AttemptRun:
 
     # -- following ----------------------------------------------------------------------------------------------
 
-    def _begin_following(self, classes: dict[str, str], *, posted: bool) -> None:
+    def _begin_following(self, outline: inputs.Outline, *, posted: bool) -> None:
+        self.outline = outline
         self._follow = link.Follow(
-            watch=watch.Watch(classes=classes), on_sign=self._on_sign, on_change=self._on_change, posted=posted
+            watch=watch.Watch(classes=outline.classes), on_sign=self._on_sign, on_change=self._on_change, posted=posted
         )
         self.link.follow(self.id, self._follow)
 
@@ -346,7 +346,12 @@ class AttemptRun:
             job_error = model.JobError(code="output_unavailable", message=message)
             end = verdict.Verdict(outcome=Outcome.BROKEN, reason=message, error=job_error)
             return self._ending(end, started_at=began)
-        return self._ending(end, started_at=began, outputs=outputs, reused=bool(entry.cached))
+        return self._ending(
+            end,
+            started_at=began,
+            outputs=outputs,
+            reused=self.outline is not None and self.outline.reused(entry.cached),
+        )
 
     def _over(self, end: verdict.Verdict) -> _Over:
         return _Over(self._ending(end, started_at=self.started_at))

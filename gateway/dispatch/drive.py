@@ -119,7 +119,7 @@ class Driver:
         log(edge, job=job.id, attempt=run.id, worker=member.worker.id, outcome=ending.outcome, reason=ending.reason)
         if ending.outcome is Outcome.SUCCEEDED:
             member.jobs_done += 1
-            member.loaded = run.models or member.loaded
+            member.loaded = (run.outline.models if run.outline else ()) or member.loaded
         self.tools.bus.publish(job.id, model.StatusChanged(status=job.status))
         if job.ended:
             self.forget(job.id)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 import orjson
 
@@ -15,12 +15,25 @@ from gateway.domain.comfy import graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """A graph to send, as JSON bytes, its classes by node id and the model files it loads."""
+class Outline:
+    """What following a prompt needs to know of its graph: classes by node id, the model files it loads, and the nodes
+    whose results a worker may have cached. Nodes that save are not among these: their prefix is the job's own."""
 
-    graph: bytes
     classes: dict[str, str]
     models: tuple[str, ...]
+    cacheable: frozenset[str]
+
+    def reused(self, cached: Collection[str]) -> bool:
+        """Whether a run with these nodes cached made nothing anew."""
+        return bool(self.cacheable) and self.cacheable <= set(cached)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A graph to send, as JSON bytes."""
+
+    graph: bytes
+    outline: Outline
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,8 +55,7 @@ class Inputs:
         if wanted:
             whole = graph.replace_assets(whole, await self._upload_all(claim.tenant, wanted))
         whole = graph.rewrite_prefixes(whole, folder)
-        models = sorted({file for _, _, file in graph.requirements(whole).models})
-        return Ready(graph=orjson.dumps(whole), classes=_classes(whole), models=tuple(models))
+        return Ready(graph=orjson.dumps(whole), outline=outline_of(whole))
 
     async def _upload_all(self, tenant: model.TenantId, wanted: list[str]) -> dict[str, str]:
         found = await self.assets.many(tenant, wanted)
@@ -69,10 +81,16 @@ class Inputs:
         self._names = {key: task for key, task in self._names.items() if not task.done()}
 
 
-def classes_of(data: bytes) -> dict[str, str]:
-    """Classes by node of a stored graph, for following a prompt that was sent before we started."""
-    return _classes(orjson.loads(data))
+def stored_outline(data: bytes) -> Outline:
+    """The outline of a stored graph, for following a prompt that was sent before we started."""
+    return outline_of(graph.Graph(orjson.loads(data)))
 
 
-def _classes(nodes: dict[str, Any]) -> dict[str, str]:
-    return {node: str(body["class_type"]) for node, body in nodes.items()}
+def outline_of(whole: graph.Graph) -> Outline:
+    """The outline of a graph."""
+    saving = {node for node, body in whole.items() if isinstance(body["inputs"].get("filename_prefix"), str)}
+    return Outline(
+        classes={node: str(body["class_type"]) for node, body in whole.items()},
+        models=tuple(sorted({file for _, _, file in graph.requirements(whole).models})),
+        cacheable=graph.reached_nodes(whole) - saving,
+    )

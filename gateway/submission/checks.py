@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
@@ -68,6 +69,48 @@ def _missing_models(
             for node_id, node in graph.items():
                 if node["class_type"] == class_type and node["inputs"].get(field) == file:
                     yield dataclasses.replace(fault, node=node_id)
+
+
+def lacking_besides(workflow: object, catalogs: Sequence[object_info.NodeCatalog]) -> tuple[errors.Fault, ...]:
+    """Of a graph that is not sound: node classes and model files that no known worker has all of, in the words of the
+    one that comes nearest, so that a client learns of them together with the other faults."""
+    sound = graphs.Graph({node_id: node for node_id, node in _nodes_of(workflow) if _has_its_parts(node)})
+    if not sound or not catalogs:
+        return ()
+    needs = graphs.Requirements(
+        classes=frozenset(node["class_type"] for node in sound.values()),
+        models=frozenset(
+            (node["class_type"], field, value)
+            for node in sound.values()
+            for field, value in node["inputs"].items()
+            if graphs.is_model_file(field, value)
+        ),
+    )
+    return min((_lacking(catalog, sound, needs) for catalog in catalogs), key=len)
+
+
+def _nodes_of(workflow: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(workflow, dict):
+        for node_id, node in workflow.items():
+            if isinstance(node_id, str) and isinstance(node, dict):
+                yield node_id, node
+
+
+def _has_its_parts(node: dict[str, Any]) -> bool:
+    return isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+
+
+def _lacking(
+    catalog: object_info.NodeCatalog, graph: graphs.Graph, needs: graphs.Requirements
+) -> tuple[errors.Fault, ...]:
+    classes = graphs.Requirements(classes=needs.classes)
+    missing = {fault.class_type: fault for fault in catalog.lacks(classes)}
+    named = (
+        dataclasses.replace(missing[node["class_type"]], node=node_id)
+        for node_id, node in graph.items()
+        if node["class_type"] in missing
+    )
+    return (*named, *_missing_models(catalog, graph, needs))
 
 
 def file_name_faults(fields: Sequence[graphs.UploadField]) -> Iterator[errors.Fault]:

@@ -95,7 +95,7 @@ class Submission:
         )
         catalogs = self._ties.catalogs()
         facts = checks.Facts(catalogs)
-        resolved = await references.resolve(self._ties.assets, tenant, graphs.parse_graph(workflow), facts)
+        resolved = await references.resolve(self._ties.assets, tenant, _sound(workflow, catalogs), facts)
         needs = graphs.requirements(resolved.graph, facts)
         faults = checks.refusals(resolved.graph, needs, catalogs)
         if faults:
@@ -295,6 +295,15 @@ class Submission:
             raise
         self._ties.bus.signal(model.WorkQueued())
         return queued
+
+
+def _sound(workflow: object, catalogs: Sequence[object_info.NodeCatalog]) -> graphs.Graph:
+    """The graph; InvalidWorkflow with everything that is wrong, what the workers lack included."""
+    try:
+        return graphs.parse_graph(workflow)
+    except errors.InvalidWorkflow as refused:
+        more = checks.lacking_besides(workflow, catalogs)
+        raise errors.InvalidWorkflow(refused.message, faults=(*refused.faults, *more)[:_MAX_FAULTS]) from None
 
 
 def _no_worker(faults: Sequence[errors.Fault]) -> str:

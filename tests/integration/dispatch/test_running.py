@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -68,10 +69,24 @@ async def test_a_cached_run_still_produces_its_files(tmp_path: Path) -> None:
         await add(site, sim, "w0")
         first = await site.ended(await site.submit(picture()))
         again = await site.ended(await site.submit(picture()))
-        assert again.outputs_reused
+        assert (first.outputs_reused, again.outputs_reused) == (False, True)
         assert [o.name for o in again.outputs] == [o.name for o in first.outputs]
         one, two = [Image.open(io.BytesIO(await site.bytes_of(job.outputs[0]))) for job in (first, again)]
         assert one.tobytes() == two.tobytes()
+
+
+async def test_outputs_are_not_called_reused_when_only_part_of_the_graph_was_cached(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, simulator.running() as sim:
+        await add(site, sim, "w0")
+
+        def blurred(radius: int) -> dict[str, Any]:
+            blur = {"image": ["1", 0], "blur_radius": radius, "sigma": 1.0}
+            graph: dict[str, Any] = {**picture(), "3": {"class_type": "ImageBlur", "inputs": blur}}
+            graph["2"]["inputs"]["images"] = ["3", 0]
+            return graph
+
+        await site.ended(await site.submit(blurred(1)))
+        assert not (await site.ended(await site.submit(blurred(2)))).outputs_reused
 
 
 async def test_input_assets_travel_to_the_worker_once(tmp_path: Path) -> None:

@@ -109,3 +109,20 @@ def test_facts_are_of_the_first_worker_that_knows() -> None:
     assert facts.is_output("Save") is True
     assert facts.is_output("Paint") is False
     assert facts.is_output("Nowhere") is None
+
+
+def test_what_workers_lack_is_told_beside_what_is_unsound() -> None:
+    """One answer tells all: the dangling link is the graph's, the class and the model are the workers'."""
+    workflow = {
+        "1": {"class_type": "Load", "inputs": {"ckpt_name": "a.safetensors"}},
+        "2": {"class_type": "Nope", "inputs": {"image": ["9", 0]}},
+        "3": "not a node",
+        "4": {"class_type": "Save"},
+    }
+    faults = checks.lacking_besides(workflow, [info("b.safetensors")])
+    assert [(fault.node, fault.reason, fault.class_type) for fault in faults] == [
+        ("2", "missing_node_type", "Nope"),
+        ("1", "missing_model", "Load"),
+    ]
+    assert checks.lacking_besides(workflow, []) == ()
+    assert checks.lacking_besides([workflow], [info()]) == ()
