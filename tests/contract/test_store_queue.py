@@ -266,6 +266,8 @@ async def test_a_lost_attempt_is_queued_again_elsewhere(store: ports.Store, cloc
     assert candidate.avoid == {"w0"}
     (second,) = await kit.claim(store, slots, clock)
     assert second.attempt.number == 2
+    (made,) = await store.queue.add_outputs(second.attempt.id, [kit.new_output(clock, job.id)])
+    assert made.index == 0
     assert [attempt.outcome for attempt in await store.jobs.attempts(job.id)] == [Outcome.LOST, None]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from gateway import ports
@@ -97,6 +99,28 @@ async def test_cancel_against_claim_and_settle(opened: kit.OpenStore, clock: kit
         assert (found.status is JobStatus.CANCELED) == (kinds == ["submit", "cancel"])
 
 
+async def test_a_cancel_that_comes_during_the_claim_is_not_lost(opened: kit.OpenStore, clock: kit.Clock) -> None:
+    mine, other = await opened(), await opened()
+    slots = await kit.lease(mine, "w0", "w1")
+    first, _second = await mine.jobs.submit([kit.new_job(clock), kit.new_job(clock)])
+    loop = asyncio.get_running_loop()
+    ids: list[str] = []
+    canceled: list[concurrent.futures.Future[model.Job]] = []
+
+    def new_id() -> str:
+        """The second id is asked for when the first job is taken, and not committed."""
+        ids.append(kit.new_id())
+        if len(ids) == 2:
+            cancel = other.jobs.cancel(kit.TENANT, first.id, now=clock.now)
+            canceled.append(asyncio.run_coroutine_threadsafe(cancel, loop))
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                canceled[0].result(timeout=0.3)
+        return ids[-1]
+
+    await mine.queue.claim(slots, kit.one_each, now=clock.now, new_id=new_id)
+    assert (await asyncio.wrap_future(canceled[0])).status is JobStatus.CANCELING
+
+
 async def test_expiry_against_claim(opened: kit.OpenStore, clock: kit.Clock) -> None:
     mine, other = await opened(), await opened()
     slots = await kit.lease(mine, *(f"w{number}" for number in range(10)))
@@ -112,20 +136,27 @@ async def test_expiry_against_claim(opened: kit.OpenStore, clock: kit.Clock) -> 
 
 
 async def test_a_take_over_finds_every_attempt_of_its_predecessor(opened: kit.OpenStore, clock: kit.Clock) -> None:
-    for round_ in range(5):
-        old, new = await opened(), await opened()
-        names = [f"w{round_}-{number}" for number in range(4)]
-        slots = await kit.lease(old, *names)
-        await old.jobs.submit([kit.new_job(clock) for _ in range(4)])
-        claims, _ = await asyncio.gather(kit.claim(old, slots, clock), kit.lease(new, *names))
-        adopted = await new.queue.open_claims([model.WorkerId(name) for name in names])
-        assert {claim.attempt.id for claim in adopted} == {claim.attempt.id for claim in claims}
-        for claim in adopted:
-            await new.queue.settle(claim.attempt.id, kit.ending(clock, Outcome.FAILED))
-        for job_id in [
-            job.id for job in (await new.jobs.page(kit.TENANT, model.JobFilter(), limit=9, cursor=None)).jobs
-        ]:
-            await new.jobs.cancel(kit.TENANT, job_id, now=clock.now)
+    """It comes in the middle of a claim, when the attempts are not written yet: it has to wait for them."""
+    old, new = await opened(), await opened()
+    slots = await kit.lease(old, "w0", "w1")
+    await old.jobs.submit([kit.new_job(clock), kit.new_job(clock)])
+    loop = asyncio.get_running_loop()
+    successor: list[concurrent.futures.Future[Sequence[model.Claim]]] = []
+
+    async def take_over() -> Sequence[model.Claim]:
+        await kit.lease(new, "w0", "w1")
+        return await new.queue.open_claims([slot.worker for slot in slots])
+
+    def choose(candidates: Sequence[model.Candidate], offered: Sequence[model.Slot]) -> list[model.Assignment]:
+        successor.append(asyncio.run_coroutine_threadsafe(take_over(), loop))
+        with contextlib.suppress(concurrent.futures.TimeoutError):  # a take-over that does not wait ends by then
+            successor[0].result(timeout=0.3)
+        return kit.one_each(candidates, offered)
+
+    claims = await kit.claim(old, slots, clock, choose)
+    adopted = await asyncio.wrap_future(successor[0])
+    assert len(claims) == 2
+    assert {claim.attempt.id for claim in adopted} == {claim.attempt.id for claim in claims}
 
 
 async def test_an_asset_is_never_deleted_under_a_job(opened: kit.OpenStore, clock: kit.Clock) -> None:
@@ -139,15 +170,20 @@ async def test_an_asset_is_never_deleted_under_a_job(opened: kit.OpenStore, cloc
         assert bool(await mine.assets.get_many(kit.TENANT, [asset.id])) == (errors.AssetInUse in failed)
 
 
-async def test_a_failing_unit_leaves_its_neighbours_alone(store: ports.Store, clock: kit.Clock) -> None:
-    bad = kit.new_job(clock, assets=(model.AssetId("gone"),))
-    orders = [kit.new_job(clock) for _ in range(30)]
+async def test_a_failing_unit_leaves_nothing_and_its_neighbours_alone(store: ports.Store, clock: kit.Clock) -> None:
+    """Units that are committed together: a third of them takes an idempotency key and then fails."""
+
+    def submit(number: int, *assets: model.AssetId) -> Awaitable[tuple[model.Job, ...]]:
+        return store.jobs.submit([kit.new_job(clock, assets=assets)], idempotency_key=str(number))
+
     won, lost = await outcomes(
-        *(store.jobs.submit([order]) if n % 3 else store.jobs.submit([bad]) for n, order in enumerate(orders))
+        *(submit(number, *([] if number % 3 else [model.AssetId("gone")])) for number in range(30))
     )
     assert (len(won), lost) == (20, {errors.MissingAsset: 10})
     for (job,) in won:
         assert await store.jobs.get(kit.TENANT, job.id) == job
+    again, taken = await outcomes(*(submit(number) for number in range(30)))
+    assert (len(again), taken) == (10, {errors.IdempotencyKeyReuse: 20})
 
 
 async def test_a_caller_that_gives_up_leaves_the_store_usable(store: ports.Store, clock: kit.Clock) -> None:
