@@ -24,6 +24,7 @@ _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _SILENCE_SECONDS = 45.0  #: a stream says something every 15 seconds
 _PATIENCE_SECONDS = 20.0  #: how long a gateway that was met before may be away
+_LATER = frozenset({502, 503, 504})  #: statuses that pass
 _PAGE = 100
 _CHUNK = 1 << 18
 
@@ -214,6 +215,9 @@ class Gateway:
                 return await self._once(method, path, **more)
             except failures.Unreachable as lost:
                 if time.monotonic() >= deadline or (lost.sent and method == "POST"):
+                    raise
+            except failures.Refused as refused:  # it stops, or starts, or its store is away for a moment
+                if time.monotonic() >= deadline or refused.http_status not in _LATER or method == "POST":
                     raise
             await asyncio.sleep(0.25)
 

@@ -263,7 +263,7 @@ async def together(tasks: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(task) for task in tasks]
-    except* errors.GatewayError as failed:
+    except BaseExceptionGroup as failed:
         raise _first(failed) from None
     return [task.result() for task in running]
 
