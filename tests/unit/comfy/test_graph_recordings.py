@@ -25,7 +25,9 @@ UNSEEN = (
     "number not a number", "partial_execution_targets", "same id",
 )  # fmt: skip
 
-pytestmark = pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"needs the recordings of a real ComfyUI in {RECORDINGS}")
+pytestmark = pytest.mark.skipif(
+    not RECORDINGS.is_dir(), reason=f"needs the recordings of a real ComfyUI in {RECORDINGS}"
+)
 
 
 def posted() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -407,7 +407,9 @@ def whole(template: model.Template, required: set[str]) -> None:
         assert again.parameters == template.parameters
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"needs the official templates recorded from a real ComfyUI in {CORPUS}")
+@pytest.mark.skipif(
+    not CORPUS.is_dir(), reason=f"needs the official templates recorded from a real ComfyUI in {CORPUS}"
+)
 def test_every_official_template_becomes_one_of_ours() -> None:
     """All recorded graphs parse (but two with nodes that had no class), infer, bind, write and read back; prompts are
     found where there are text encoders that a sampler reads."""
