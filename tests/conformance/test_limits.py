@@ -30,8 +30,10 @@ async def test_a_large_prompt_runs() -> None:
 async def test_a_hundred_jobs_run_in_the_order_of_their_numbers() -> None:
     """Behind one that holds the card (19)."""
     async with living() as (_, client):
-        await client.post(tiny(seconds=0.2))
+        holder = await client.post(tiny(seconds=60, steps=6000))
+        await client.until_executing("work")
         ids = [await client.post(tiny(seed=number), number=-number) for number in range(1, 101)]
+        await client.session.post(f"{client.url}/interrupt", json={"prompt_id": holder})
         await client.until_ended(ids[0])
         started = [frame["data"]["prompt_id"] for frame in client.frames if frame["type"] == "execution_start"]
         assert started[1:] == ids[::-1]
