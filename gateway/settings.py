@@ -183,7 +183,8 @@ class Settings(_Part):
     workers_per_gpu: int = Field(1, ge=1, le=32, description="ComfyUI processes a GPU.")
     simulate: int = Field(0, ge=0, le=64, description="How many built-in simulators to start instead of real workers.")
     simulate_args: str = Field(
-        "--card demo", description="Arguments of the simulators: see `comfy-gateway simulate --help`."
+        "--card demo --node-pack ipadapter",
+        description="Arguments of the simulators: see `comfy-gateway simulate --help`.",
     )
     look_for: str | None = Field(
         "http://127.0.0.1:8188", description="Without any worker set, use a ComfyUI found here."

@@ -22,7 +22,7 @@ def batch(
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
 ) -> None:
-    """Order every line of a file and save what comes; run it again to go on where it was interrupted.
+    """Order every line of a file, save what comes, go on where it was interrupted.
 
     Examples:
 
@@ -30,14 +30,18 @@ def batch(
 
         comfy-gateway batch orders.jsonl -o out/ --json
 
-    CSV: the header row names parameters (and perhaps template); cells of file parameters are paths beside the file.
-    JSON Lines: {"prompt": "a red fox", "seed": 7}, or {"template": "sdxl", "inputs": {…}, "metadata": {…}}.
+    CSV: the header row names parameters, and perhaps `template`.
+    JSON Lines: {"prompt": "a red fox", "seed": 7}, or
+    {"template": "sdxl", "inputs": {…}, "metadata": {…}, "priority": 0}.
+    Paths of file parameters are relative to the file.
 
-    The state is in OUT/FILE.state.jsonl: what is done is not ordered again, what failed is. Lines that failed are
-    written to OUT/FILE.failed.jsonl, with the reason in OUT/FILE.state.jsonl. After Ctrl-C the jobs that were ordered
-    go on, and the next run fetches what they made.
+    What becomes of each line is written to OUT/FILE.state.jsonl. Run the same
+    command again to go on: what is done is not ordered again, what failed is.
+    Lines that failed are in OUT/FILE.failed.jsonl. After Ctrl-C the jobs that
+    were ordered go on, and the next run fetches what they made.
 
-    Exit status: 0 all done, 1 some failed, 2 the file is wrong, 3 no gateway, 130 Ctrl-C.
+    Exit status: 0 all done, 1 some failed, 2 the file is wrong, 3 no gateway,
+    130 Ctrl-C.
     """
     from gateway.cli import batching, output
 

@@ -26,6 +26,8 @@ _STYLES: Mapping[str, str] = {
     "running": "cyan",
 }
 _WORDS: Mapping[str, str] = {"succeeded": "done"}
+_LABEL, _BAR, _WORDS_WIDTH, _WORKER, _TOOK = 32, 24, 18, 16, 8  #: widths of the columns, at most
+_OTHERS = 4 + _WORDS_WIDTH + _TOOK + 6 * 2  #: what label, bar and worker leave
 _ENDED = ("succeeded", "failed", "canceled", "expired")
 
 
@@ -145,7 +147,8 @@ class Board:
 
     def render(self) -> RenderableType:
         """The rows as they are now."""
-        return render(list(self.rows.values()), height=self.console.height, now=time.monotonic())
+        size = self.console.size
+        return render(list(self.rows.values()), width=size.width, height=size.height, now=time.monotonic())
 
 
 @asynccontextmanager
@@ -172,22 +175,25 @@ async def shown(console: Console) -> AsyncGenerator[Board]:
             screen.refresh()
 
 
-def render(rows: Sequence[Row], *, height: int, now: float) -> RenderableType:
+def render(rows: Sequence[Row], *, width: int, height: int, now: float) -> RenderableType:
     """A bar a job; what does not fit the terminal is counted: those that wait at the end, those that ended first."""
     from rich.console import Group
     from rich.table import Table
 
     room = max(3, height - 4)
     drawn = list(rows) if len(rows) <= room else _most_telling(rows, room)
+    label = min(_LABEL, max((len(row.label) for row in rows), default=0))
+    worker = min(_WORKER, max((len(row.worker) for row in rows), default=0))
+    bar = max(4, min(_BAR, width - label - worker - _OTHERS))
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, max_width=32)
-    grid.add_column(width=24)
-    grid.add_column(justify="right", width=4)
-    grid.add_column(no_wrap=True, overflow="ellipsis", min_width=18)
-    grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-    grid.add_column(no_wrap=True, justify="right", style="dim")
+    grid.add_column(no_wrap=True, overflow="ellipsis", width=label)
+    grid.add_column(width=bar)
+    grid.add_column(no_wrap=True, justify="right", width=4)
+    grid.add_column(no_wrap=True, overflow="ellipsis", width=_WORDS_WIDTH)
+    grid.add_column(no_wrap=True, overflow="ellipsis", width=worker, style="dim")
+    grid.add_column(no_wrap=True, justify="right", width=_TOOK, style="dim")
     for row in drawn:
-        grid.add_row(*_cells(row, now))
+        grid.add_row(*_cells(row, bar, now))
     if len(drawn) == len(rows):
         return grid
     counts = Counter(_WORDS.get(row.status, row.status) for row in rows)
@@ -203,12 +209,12 @@ def _most_telling(rows: Sequence[Row], room: int) -> list[Row]:
     return [*kept, *running, *waiting[: left - len(kept)]]
 
 
-def _cells(row: Row, now: float) -> tuple[RenderableType, ...]:
+def _cells(row: Row, width: int, now: float) -> tuple[RenderableType, ...]:
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
     style = _STYLES.get(row.status, "dim")
-    bar = ProgressBar(total=1.0, completed=row.value, width=24, complete_style=style, finished_style=style)
+    bar = ProgressBar(total=1.0, completed=row.value, width=width, complete_style=style, finished_style=style)
     spent = row.seconds if row.ended else None if row.began is None else now - row.began
     return (
         Text(row.label),

@@ -19,10 +19,11 @@ def demo(
     ] = None,
     as_json: connection.Json = False,
 ) -> None:
-    """Start a gateway with simulated workers, run three templates through it, show what happens, end it.
+    """Run three templates on simulated workers and show what happens.
 
-    It needs no GPU, no model and no free port of yours; the gateway's data goes to a temporary folder. Pictures of an
-    earlier demo are replaced.
+    A gateway of its own is started for it and ended afterwards: no GPU, no
+    model and no port of yours is needed. Pictures of an earlier demo are
+    replaced.
     """
     from gateway.cli import demonstration
 

@@ -216,6 +216,13 @@ def _say(console: Console, wish: Wish, results: Sequence[ordering.Result]) -> No
 
 
 def _words(wish: Wish) -> tuple[tuple[str, str], ...]:
+    program = _program()
+    commands = (
+        (f"{program} up --simulate 2", "this gateway, to stay"),
+        (f"{program} up --comfyui ~/ComfyUI", "the same on your GPUs"),
+        (f'{program} run sdxl prompt="a red fox"', "from another terminal"),
+    )
+    width = max(len(command) for command, _ in commands)
     return (
         (f"The pictures are in {wish.out}{os.sep}.", ""),
         (
@@ -224,10 +231,13 @@ def _words(wish: Wish) -> tuple[tuple[str, str], ...]:
         ),
         ("", ""),
         ("What next:", "bold"),
-        ("  comfy-gateway up --simulate 2                the same gateway, to stay, on http://127.0.0.1:8180", ""),
-        ("  comfy-gateway up --comfyui ~/ComfyUI         the same on your GPUs, a ComfyUI each", ""),
-        ('  comfy-gateway run sdxl prompt="a red fox"    in another terminal: pictures in out/', ""),
+        *((f"  {command.ljust(width)}    {about}", "") for command, about in commands),
     )
+
+
+def _program() -> str:
+    """How to call us: `make demo` puts nothing on the PATH."""
+    return "comfy-gateway" if shutil.which("comfy-gateway") else os.path.relpath(sys.argv[0])
 
 
 def _draw(path: Path, rows: board.Board, results: Sequence[ordering.Result], wish: Wish) -> None:
@@ -236,9 +246,9 @@ def _draw(path: Path, rows: board.Board, results: Sequence[ordering.Result], wis
 
     from rich.console import Console
 
-    console = Console(record=True, width=112, height=40, force_terminal=True, file=io.StringIO(), markup=False)
+    console = Console(record=True, width=92, height=40, force_terminal=True, file=io.StringIO(), markup=False)
     console.print("$ make demo", style="bold")
-    console.print(board.render(list(rows.rows.values()), height=40, now=time.monotonic()))
+    console.print(board.render(list(rows.rows.values()), width=92, height=40, now=time.monotonic()))
     console.print()
     _say(console, wish, results)
     path.write_text(console.export_svg(title="make demo", code_format=_SVG), encoding="utf-8")

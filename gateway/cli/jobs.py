@@ -57,7 +57,7 @@ def show(
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
 ) -> None:
-    """Show a job: its tries on the workers, its inputs, its outputs with their URLs, and why it failed.
+    """Show a job: tries, inputs, outputs with their URLs, why it failed.
 
     Examples:
 
@@ -86,7 +86,8 @@ def watch(
 
         comfy-gateway jobs watch 5f9d20c1 77ab01e4 --json
 
-    With --json every event is a line: {"job", "event", "data"}. Exit status 1 when one of them did not succeed.
+    With --json every event is a line: {"job", "event", "data"}.
+    Exit status 1 when one of them did not succeed.
     """
     from gateway.cli import job_watching
 

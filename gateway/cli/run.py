@@ -39,7 +39,9 @@ def run(
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
 ) -> None:
-    """Order a template, watch it run, save the files. Ctrl-C cancels; a second Ctrl-C leaves at once.
+    """Order a template, watch it run, save the files.
+
+    Ctrl-C cancels the jobs and waits for that; a second Ctrl-C leaves at once.
 
     Examples:
 
@@ -51,10 +53,12 @@ def run(
 
         comfy-gateway run workflow.json seed=3
 
-    A file parameter takes a path (the file is uploaded), asset:NAME, or an asset's id; any parameter takes - for stdin
-    and a text one @FILE. `comfy-gateway templates show NAME` lists the parameters.
+    A file parameter takes a path (the file is uploaded), asset:NAME, or an
+    asset's id. Any parameter takes - for stdin, and @FILE for the text of a
+    file. `comfy-gateway templates show NAME` lists the parameters.
 
-    Exit status: 0 done, 1 a job failed, 2 something is wrong with the order, 3 no gateway, 130 Ctrl-C.
+    Exit status: 0 done, 1 a job failed, 2 something is wrong with the order,
+    3 no gateway, 130 Ctrl-C.
     """
     from gateway.cli import ordering, output
 

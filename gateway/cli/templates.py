@@ -36,7 +36,9 @@ def list_templates(
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
 ) -> None:
-    """List the templates of the gateway; without one, those that ship and those in ./workflows.
+    """List the gateway's templates; without one, those on this machine.
+
+    On this machine are those that ship and those in ./workflows.
 
     Examples:
 
@@ -71,8 +73,9 @@ def show(
 
         comfy-gateway templates show workflows/mine.json --write
 
-    A workflow without a NAME.toml has the parameters that are found in its graph; --write writes them as the file to
-    start from (it never overwrites one). With --object-info the types of custom nodes' inputs are known, too.
+    A workflow without a NAME.toml has the parameters that are found in its
+    graph; --write writes them as the file to start from and never overwrites
+    one. With --object-info the types of custom nodes' inputs are known, too.
     """
     from gateway.cli import template_files, template_tables
 
@@ -107,8 +110,9 @@ def check(
 
         comfy-gateway templates check --url http://127.0.0.1:8180
 
-    With --url (or COMFY_GATEWAY_URL) each worker of that gateway is asked what it has; one that lacks nothing is
-    enough. Exit status 1 when something is wrong.
+    With --url (or COMFY_GATEWAY_URL) each worker of that gateway is asked what
+    it has; one that lacks nothing is enough. Exit status 1 when something is
+    wrong.
     """
     from gateway.cli import template_files
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from gateway.cli import options
+from gateway.domain import errors
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 _NETWORK = "Network"
 _WORKERS = "Workers"
 _RUNNING = "Running"
+_OF_LOCAL_WORKERS: Final = ("comfyui_python", "comfyui_args", "gpus", "workers_per_gpu")
 
 
 def up(
@@ -62,7 +68,10 @@ def up(
         int | None, typer.Option(help="Start so many simulators instead of real workers.", rich_help_panel=_WORKERS)
     ] = None,
     simulate_args: Annotated[
-        str | None, typer.Option(help="Arguments of the simulators. (default: --card demo)", rich_help_panel=_WORKERS)
+        str | None,
+        typer.Option(
+            help="Arguments of the simulators. (default: --card demo --node-pack ipadapter)", rich_help_panel=_WORKERS
+        ),
     ] = None,
     data_dir: options.DataDir = None,
     database: Annotated[str | None, typer.Option(help="postgresql://… (default: SQLite in the data directory)")] = None,
@@ -116,8 +125,17 @@ def up(
     from gateway.supervisor import run
 
     wanted = settings.load(flags, file=config, environment=os.environ)
+    _check_local_workers(flags, wanted)
     form = logs.format_of(wanted.log)
     logs.configure(form)
     for stranger in settings.strangers(os.environ):
         structlog.get_logger("gateway").warning("setting_unknown", variable=stranger)
     raise typer.Exit(asyncio.run(run.supervise(wanted, form=form)))
+
+
+def _check_local_workers(flags: Mapping[str, object], wanted: Settings) -> None:
+    """Options that describe local workers mean nothing without a ComfyUI to run; they must not be ignored silently."""
+    idle = [name for name in _OF_LOCAL_WORKERS if flags.get(name) is not None]
+    if idle and wanted.comfyui is None:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise errors.ConfigError(f"{options}: which ComfyUI? Say where its folder is with --comfyui DIR")

@@ -112,7 +112,9 @@ def restart(
     ),
     as_json: connection.Json = False,
 ) -> None:
-    """Restart the process of a local worker, on the machine that it runs on. Its job is tried again.
+    """Restart a local worker's process, on the machine it runs on.
+
+    A job that it runs is tried again.
 
     Examples:
 

@@ -54,7 +54,14 @@ async def _supervise(
     running = _Running(program=program, workers=workers, grace=settings.grace)
     try:
         async with control.answering(data.socket, workers):
-            return await running.run(_Greeting(text=banner.block(settings, data, url, specs), url=url, form=form))
+            return await running.run(
+                _Greeting(
+                    text=banner.block(settings, data, url, specs),
+                    url=url,
+                    form=form,
+                    has_workers=bool(specs or settings.workers),
+                )
+            )
     finally:
         os.close(lifeline)
         await guard.ended()
@@ -80,6 +87,7 @@ class _Greeting:
     text: str
     url: str
     form: logs.Format
+    has_workers: bool
 
     def show(self) -> None:
         if self.form == "console":
@@ -87,6 +95,8 @@ class _Greeting:
             sys.stdout.flush()
         else:
             _log.info("gateway_ready", url=self.url)
+            if not self.has_workers:
+                _log.warning("no_workers", hint=banner.NO_WORKERS)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -87,6 +87,7 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
         (("--simulate", "1", "--worker", "http://127.0.0.1:1"), "never mix"),
         (("--simulate", "1", "--comfyui", "/nowhere"), "never mix"),
         (("--comfyui", "/nowhere"), "is not a ComfyUI folder"),
+        (("--gpus", "all"), "which ComfyUI? Say where its folder is with --comfyui DIR"),
         (("--worker", "ftp://x"), "is the http(s) address of a ComfyUI"),
         (("--database", "mysql://x/y"), "mysql"),
         (("--config", "absent.toml"), "there is no absent.toml"),
@@ -118,6 +119,11 @@ def test_a_key_opens_a_public_address(tmp_path: Path) -> None:
             process = psutil.Process(pid)
             assert KEY not in " ".join(process.cmdline()) + " ".join(process.environ().values())
         assert gateway.stop(signal.SIGINT) == 0
+
+
+def test_without_workers_the_way_out_is_in_the_log_too(tmp_path: Path) -> None:
+    with up(tmp_path) as gateway:
+        gateway.says(r'"hint":"none yet, what is submitted waits: add real ones')
 
 
 def test_without_workers_it_waits_and_says_how_to_add_some(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_canceling_does_not_go_back() -> None:
 def drawn(rows: list[board.Row], *, height: int, width: int = 100) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
     with console.capture() as capture:
-        console.print(board.render(rows, height=height, now=10.0))
+        console.print(board.render(rows, width=width, height=height, now=10.0))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
