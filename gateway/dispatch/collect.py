@@ -86,10 +86,10 @@ class Collector:
             self.produced(node, output)
         if self._tasks:
             await asyncio.gather(*self._tasks.values())
+        async with self._recording:  # what is being recorded right now is recorded whole: never cancel that
+            pending, self._unrecorded = self._unrecorded, []
         if self._recorder is not None:
             self._recorder.cancel()
-        async with self._recording:
-            pending, self._unrecorded = self._unrecorded, []
         return tuple(sorted(pending, key=lambda output: output.index))
 
     async def close(self) -> None:
