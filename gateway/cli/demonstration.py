@@ -251,6 +251,7 @@ def _draw(path: Path, rows: board.Board, results: Sequence[ordering.Result], wis
     console.print(board.render(list(rows.rows.values()), width=92, height=40, now=time.monotonic()))
     console.print()
     _say(console, wish, results)
+    console.print()
     path.write_text(console.export_svg(title="make demo", code_format=_SVG), encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ def run(
     *,
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many, with the seeds seed, seed + 1, …")] = 1,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")] = Path("out"),
-    priority: Annotated[int, typer.Option(min=-1000, max=1000, help="Higher goes first.")] = 0,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher goes first.")] = 0,
     metadata: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A note on the job; may be repeated.", show_default=False),
