@@ -80,6 +80,21 @@ async def test_requirements_of_what_is_queued_are_known(store: ports.Store, cloc
     assert await store.queue.requirements() == {kit.PLAIN.key: kit.PLAIN, kit.RARE.key: kit.RARE}
 
 
+async def test_requirements_that_nothing_needs_any_more_are_forgotten(store: ports.Store, clock: kit.Clock) -> None:
+    rare = await kit.submit_one(store, clock, requirements=kit.RARE, priority=1)
+    waiting = await kit.submit_one(store, clock)
+    (taken,) = await kit.claim(store, await kit.lease(store, "w0"), clock)
+    assert taken.job_id == rare.id
+    await store.jobs.cancel(kit.TENANT, waiting.id, now=clock.now)
+    clock.now += 1
+    assert await store.queue.requirements() == {kit.RARE.key: kit.RARE}  # it runs, and may be queued again
+    await store.queue.settle(taken.attempt.id, kit.ending(clock, Outcome.SUCCEEDED))
+    clock.now += 1
+    assert await store.queue.requirements() == {}
+    await kit.submit_one(store, clock, requirements=kit.RARE)
+    assert await store.queue.requirements() == {kit.RARE.key: kit.RARE}
+
+
 async def test_requirements_from_another_process_are_known_within_a_second(
     opened: kit.OpenStore, clock: kit.Clock
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, rows, schema
+from gateway.adapters.store import edges, known, rows, schema
 from gateway.domain import model
 from gateway.domain.states import Edge, JobStatus
 
@@ -48,18 +48,6 @@ _uncapped = _jobs.c.tenant.not_in(sa.bindparam("capped", expanding=True))
 _QUEUED_UNCAPPED: Final = _QUEUED.where(_uncapped)
 _OF_CLASS_UNCAPPED: Final = _OF_CLASS.where(_uncapped)
 
-
-def _classes() -> sa.Select[Any]:
-    """The distinct requirement keys of queued jobs, by hopping from one to the next along the index."""
-    least = sa.func.min(_jobs.c.requirements)
-    first = sa.select(least.label("key")).where(_jobs.c.status == schema.QUEUED)
-    hops = first.cte("hops", recursive=True)
-    following = sa.select(least).where(_jobs.c.status == schema.QUEUED, _jobs.c.requirements > hops.c.key)
-    hops = hops.union_all(sa.select(following.scalar_subquery()).where(hops.c.key.is_not(None)))
-    return sa.select(hops.c.key).where(hops.c.key.is_not(None))
-
-
-_CLASSES: Final = _classes()
 
 #: The workers whose lease this boot holds; locked so that a take-over waits for the claim, and then finds it.
 HELD_WORKERS: Final = (
@@ -228,7 +216,7 @@ def _windows(tx: sa.Connection, slots: Sequence[model.Slot], *, now: float, capp
     for accepts in {slot.accepts for slot in slots}:
         mine = [row for row in head if row.requirements in accepts]
         if len(mine) < len(head) == WINDOW:  # something at the head cannot run here: look behind it
-            queued = queued if queued is not None else list(tx.execute(_CLASSES).scalars())
+            queued = queued if queued is not None else list(tx.execute(known.QUEUED_KEYS).scalars())
             mine = _merge([window(key) for key in queued if key in accepts])
         found.update((row.id, row) for row in mine)
     return _Windows(rows=sorted(found.values(), key=_fair), due=due)

@@ -179,7 +179,7 @@ def _postgres(url: sa.URL) -> Backend:
         writers=4,
         readers=2,
         begin_write="BEGIN",
-        begin_read="BEGIN READ ONLY",
+        begin_read="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",  # one snapshot for all that a unit reads
         unavailable=_postgres_unavailable,
         retryable=_postgres_retryable,
     )

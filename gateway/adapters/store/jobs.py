@@ -132,20 +132,20 @@ class Jobs:
         if not jobs:
             return ()
         keys = [job.requirements.key for job in jobs]
-        news = {key: job.requirements for key, job in zip(keys, jobs, strict=True) if key not in self._known.all}
+        needed = {key: job.requirements for key, job in zip(keys, jobs, strict=True)}
+        news = sorted(self._known.unstored(needed))
         order = submission.Order(
             jobs=jobs,
             graphs=await _pack([job.graph for job in jobs]),
             keys=keys,
-            new_requirements=[{"key": key, "body": needed.as_dict()} for key, needed in sorted(news.items())],
+            new_requirements=[{"key": key, "body": needed[key].as_dict()} for key in news],
             batch=batch,
             idempotency_key=idempotency_key,
             queue_limit=queue_limit,
         )
         now = self._clock()
         await self._run.write(lambda tx: submission.submit(tx, order, self._depth, now=now))
-        if news:
-            self._known.add(news)
+        self._known.add(needed)
         return tuple(rows.queued_job(job, batch.id if batch else None) for job in jobs)
 
     async def get(self, tenant: model.TenantId, job_id: str) -> model.Job:

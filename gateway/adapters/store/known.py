@@ -1,35 +1,52 @@
-"""What requirement keys mean, in memory: dispatch asks on every wake-up."""
+"""What the requirement keys of queued and running jobs mean, in memory: dispatch asks on every wake-up."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import columns, schema
+from gateway.adapters.store import schema
 from gateway.domain.comfy.graph import Requirements
 
-#: Numbers are given before a transaction commits, so a smaller one can appear after a greater one: look back a bit.
-LOOK_BACK: Final = 100
 FRESH_SECONDS: Final = 1.0
+STORED: Final = 10_000  #: keys that are remembered to be in the table
 
+_jobs = schema.jobs
 _table = schema.requirements
-_NEWER: Final = sa.select(
-    _table.c.seq, _table.c.key, sa.type_coerce(_table.c.body, sa.LargeBinary).label("body")
-).where(_table.c.seq > sa.bindparam("last"))
+
+
+def _queued() -> sa.Select[Any]:
+    """The distinct keys of queued jobs, by hopping from one to the next along the index."""
+    least = sa.func.min(_jobs.c.requirements)
+    hops = sa.select(least.label("key")).where(_jobs.c.status == schema.QUEUED).cte("hops", recursive=True)
+    following = sa.select(least).where(_jobs.c.status == schema.QUEUED, _jobs.c.requirements > hops.c.key)
+    hops = hops.union_all(sa.select(following.scalar_subquery()).where(hops.c.key.is_not(None)))
+    return sa.select(hops.c.key).where(hops.c.key.is_not(None))
+
+
+QUEUED_KEYS: Final = _queued()
+_RUNNING_KEYS: Final = (
+    sa.select(_jobs.c.requirements)
+    .join(schema.attempts, schema.attempts.c.job_id == _jobs.c.id)
+    .where(schema.attempts.c.ended_at.is_(None))
+)
+_BODY: Final = sa.select(_table.c.body).where(_table.c.key == sa.bindparam("key"))
 
 
 class Known:
-    """All requirements that were ever queued: what this process queued at once, what others did within a second.
+    """Requirements of what is queued, or may be queued again because it runs.
 
-    The mapping it gives out is never changed; news makes a new one.
+    What this process queues is known at once, what others queue within a second; what is no longer used goes. The
+    mapping it gives out is never changed: news makes a new one.
     """
 
     def __init__(self) -> None:
         self._all: Mapping[str, Requirements] = {}
-        self._last = 0
+        self._added: dict[str, Requirements] = {}  # since the last read began
+        self._stored: set[str] = set()
         self._read_at = float("-inf")
         self._lock = threading.Lock()
 
@@ -38,24 +55,34 @@ class Known:
         """The requirements by key."""
         return self._all
 
+    def unstored(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that may not be in the table yet."""
+        return set(keys) - self._stored
+
+    def add(self, queued: Mapping[str, Requirements]) -> None:
+        """Take note of jobs that have been queued, and committed."""
+        with self._lock:
+            if len(self._stored) > STORED:
+                self._stored.clear()
+            self._stored.update(queued)
+            self._added.update(queued)
+            if not queued.keys() <= self._all.keys():
+                self._all = {**self._all, **queued}
+
     def fresh(self, now: float) -> bool:
         """Whether `all` is young enough to be used without `read`."""
         return 0 <= now - self._read_at < FRESH_SECONDS
 
-    def add(self, more: Mapping[str, Requirements]) -> None:
-        """Remember requirements whose rows have been committed."""
-        with self._lock:
-            self._all = {**self._all, **more}
-
     def read(self, tx: sa.Connection, *, now: float) -> None:
-        """Take in the rows that are new."""
-        news: dict[str, Requirements] = {}
-        last = self._last
-        for row in tx.execute(_NEWER, {"last": last - LOOK_BACK}):
-            last = max(last, row.seq)
-            if row.key not in self._all:
-                news[row.key] = Requirements.from_dict(columns.loads(row.body))
-        if news:
-            self.add(news)
-        self._last = max(self._last, last)
-        self._read_at = now
+        """Look which requirements are in use."""
+        with self._lock:
+            before = self._all
+            self._added = {}  # what was added so far is committed: it is found now, if it is still there
+        keys = {*tx.execute(QUEUED_KEYS).scalars(), *tx.execute(_RUNNING_KEYS).scalars()}
+        used = {
+            key: before.get(key) or Requirements.from_dict(tx.execute(_BODY, {"key": key}).scalar_one()) for key in keys
+        }
+        with self._lock:
+            self._read_at = now
+            if {*used, *self._added} != set(self._all):
+                self._all = {**used, **self._added}

@@ -24,7 +24,7 @@ class Queue:
         self._seen = claims.Seen()
 
     async def requirements(self) -> Mapping[str, Requirements]:
-        """Requirement keys that queued jobs have (and that jobs once had), with their meaning."""
+        """Requirement keys that queued and running jobs have, with their meaning; at most a second old."""
         now = self._clock()
         if not self._known.fresh(now):
             await self._run.read(lambda tx: self._known.read(tx, now=now))

@@ -198,14 +198,12 @@ batches = sa.Table(
     sa.Column("metadata", Json),
 )
 
-#: What requirement keys mean. `seq` grows, so that readers take only what is new.
+#: What requirement keys mean.
 requirements = sa.Table(
     "requirements",
     metadata,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("key", Word, nullable=False),
+    sa.Column("key", Word, primary_key=True),
     sa.Column("body", Json, nullable=False),
-    sa.Index("uq_requirements_key", "key", unique=True),
 )
 
 #: `key` is a digest of what it is for and the client's key.

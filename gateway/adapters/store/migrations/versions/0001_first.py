@@ -182,12 +182,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "requirements",
-        sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("key", WORD, nullable=False),
         sa.Column("body", BYTES, nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_requirements"),
+        sa.PrimaryKeyConstraint("key", name="pk_requirements"),
     )
-    op.create_index("uq_requirements_key", "requirements", ["key"], unique=True)
     op.create_table(
         "tenants",
         sa.Column("id", WORD, nullable=False),
