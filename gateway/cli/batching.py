@@ -160,7 +160,8 @@ class _Batch:
         self._told(each.line, job=job, saved=saved)
 
     async def _saved(self, line: manifest.Line, job: shapes.Job) -> list[Path]:
-        name = files.stem(line.template, job, self.templates[line.template].seed)
+        told_by = self.templates[line.template].seed
+        name = files.stem(line.template, job, job.inputs.get(told_by) if told_by else None)
         return await files.save(self.gateway, job, self.wish.out, name) if job.succeeded else []
 
     def _failed(self, line: manifest.Line, *, reason: str, job: shapes.Job | None = None, **more: Any) -> None:
@@ -249,4 +250,4 @@ class _Batch:
         if self.failed:
             self.screen.note(f"The lines that failed are in {failed}; running this again tries them again.", style="")
         if self.tally.simulated:
-            self.screen.note("Simulated: drawn by a simulator from prompt and seed, not by a model.", style="yellow")
+            self.screen.note(ordering.SIMULATED, style="yellow")

@@ -14,10 +14,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_SUFFIX = 16
 
 
-def stem(what: str, job: shapes.Job, told_by: str | None) -> str:
+def stem(what: str, job: shapes.Job, seed: object | None) -> str:
     """`sdxl-7`: the template and the seed, or the end of the job's id where there is no seed."""
-    value = job.inputs.get(told_by) if told_by else None
-    return f"{_safe(what)}-{_safe(str(value)) if value is not None else shapes.short(job.id)}"
+    return f"{_safe(what)}-{_safe(str(seed)) if seed is not None else shapes.short(job.id)}"
 
 
 def _safe(text: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _STREAMS = 48  #: jobs that are followed at once; the others wait their turn in the queue anyway
 _SEED_BITS = 48
+SIMULATED = "Simulated: a simulator ran this, no model was at work."
 
 T = TypeVar("T")
 
@@ -48,14 +49,22 @@ class Order:
     name: str
     told_by: str | None  #: the parameter that tells them apart: the seed
     job_ids: tuple[str, ...]
+    seeds: Mapping[str, int] = field(default_factory=dict[str, int])  #: by job, where the job itself does not tell
     alone: bool = False  #: no other job has this name
 
     def label(self, job: shapes.Job) -> str:
         """What to call a job on the screen."""
         if self.alone:
             return self.name
-        value = job.inputs.get(self.told_by) if self.told_by else None
+        value = self._value(job)
         return f"{self.name} {shapes.short(job.id)}" if value is None else f"{self.name} {self.told_by} {value}"
+
+    def stem(self, job: shapes.Job) -> str:
+        """What its files' names begin with."""
+        return self.name if self.alone else files.stem(self.name, job, self._value(job))
+
+    def _value(self, job: shapes.Job) -> Any:
+        return self.seeds.get(job.id, job.inputs.get(self.told_by) if self.told_by else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +152,16 @@ async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any
     seed = shapes.seed_of(parameters)
     if seed is None and wish.n > 1:
         raise failures.Wrong("this workflow has no seed to tell the jobs apart", way_out="order it without -n")
-    job_ids: list[str] = []
     first = secrets.randbits(_SEED_BITS) if given.get(seed or "", -1) == -1 else int(given[seed or ""])
+    job_ids: list[str] = []
+    seeds: dict[str, int] = {}
     for number in range(wish.n):
         counted = {**given, **({seed: first + number} if seed and (wish.n > 1 or seed in given) else {})}
-        job_ids.append((await gateway.order_workflow(_patched(graph, parameters, counted), about)).id)
-    return Order(name=name, told_by=None, job_ids=tuple(job_ids))
+        job = await gateway.order_workflow(_patched(graph, parameters, counted), about)
+        job_ids.append(job.id)
+        if seed in counted:
+            seeds[job.id] = first + number
+    return Order(name=name, told_by=seed, job_ids=tuple(job_ids), seeds=seeds)
 
 
 def _read_json(what: str) -> Any:
@@ -218,8 +231,9 @@ class _Watch:
 
         async with self.turns:
             job = await following.follow(self.gateway, job_id, tell)
-            name = order.name if order.alone else files.stem(order.name, job, order.told_by)
-            saved = await files.save(self.gateway, job, self.saving.folder, name, replace=self.saving.replace)
+            saved = await files.save(
+                self.gateway, job, self.saving.folder, order.stem(job), replace=self.saving.replace
+            )
         return Result(job=job, label=order.label(job), saved=tuple(saved))
 
     async def cancel_all(self, stop: interrupts.Interrupts, job_ids: Sequence[str]) -> None:
@@ -288,7 +302,7 @@ def report(screen: output.Screen, results: Sequence[Result]) -> None:
             screen.err.print(output.plain(f"{result.label} {result.job.status}{why}", style="red"))
             screen.err.print(output.plain(f"  comfy-gateway jobs show {result.job.id}", style="dim"))
     if any(result.job.simulated for result in results):
-        screen.note("Simulated: drawn by a simulator from prompt and seed, not by a model.", style="yellow")
+        screen.note(SIMULATED, style="yellow")
 
 
 def result_table(results: Sequence[Result]) -> RenderableType:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -72,7 +72,7 @@ def table(workers: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType
             output.plain(state, style=_STYLES.get(state, "")),
             output.plain(_gpu(worker)),
             output.plain("\n".join(_job(job, now) for job in worker.get("jobs") or ())),
-            output.plain("\n".join(worker.get("loaded") or ()), style="dim"),
+            output.plain("\n".join(PurePath(file).stem for file in worker.get("loaded") or ()), style="dim"),
             str(worker.get("jobs_done", 0)),
             str(worker.get("restarts", 0)),
         )

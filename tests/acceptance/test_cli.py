@@ -108,6 +108,7 @@ def test_a_workflow_with_values(there: Mapping[str, str], tmp_path: Path) -> Non
     words = ("run", str(shipped), "prompt=a fox", "seed=5", "steps=2", "-n", "2", "--json")
     jobs = answer(call(tmp_path, *words, more=there))["jobs"]
     assert [job["status"] for job in jobs] == ["succeeded"] * 2
+    assert [job["files"] for job in jobs] == [["out/sd15-5-1.png"], ["out/sd15-6-1.png"]]
     refused = call(tmp_path, "run", str(shipped), "steps=no", more=there)
     assert refused.returncode == 2
     assert "steps" in refused.stderr

@@ -19,10 +19,10 @@ def job(*outputs: dict[str, Any], **more: Any) -> shapes.Job:
 
 
 def test_stems() -> None:
-    assert files.stem("sdxl", job(inputs={"seed": 7}), "seed") == "sdxl-7"
-    assert files.stem("sdxl", job(inputs={}), "seed") == "sdxl-b311338d"
+    assert files.stem("sdxl", job(), 7) == "sdxl-7"
+    assert files.stem("sdxl", job(), None) == "sdxl-b311338d"
     assert files.stem("my flow (1)", job(), None) == "my-flow-1-b311338d"
-    assert files.stem("../..", job(inputs={"seed": "../x"}), "seed") == "job-x"
+    assert files.stem("../..", job(), "../x") == "job-x"
 
 
 @pytest.mark.parametrize(
