@@ -20,7 +20,7 @@ import orjson
 
 from gateway import supervisor
 from gateway.adapters import templates as folders
-from gateway.cli import board, client, failures, interrupts, ordering, output
+from gateway.cli import board, client, failures, files, interrupts, ordering, output
 from gateway.domain.templates import binding
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class _Step:
 
 async def play(wish: Wish, screen: output.Screen) -> int:
     """The whole demo. Returns the exit status."""
+    files.usable_folder(wish.out)
     began = time.monotonic()
     screen.note("Starting a gateway with simulated workers: real processes, no GPU, no models.", style="")
     async with interrupts.watched() as stop, _gateway(wish, screen) as url, client.connect(url) as gateway:

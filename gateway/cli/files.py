@@ -79,6 +79,8 @@ def usable_folder(folder: Path) -> Path:
     """The folder, made if need be; Wrong when it cannot be one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise failures.Wrong(f"{folder} is not a folder") from None
     except OSError as error:
         raise failures.Wrong(f"{folder} cannot be used for the files: {error.strerror}") from None
     return folder

@@ -178,6 +178,7 @@ class Uploader:
 
     gateway: client.Gateway
     known: dict[tuple[str, int, int], str] = field(default_factory=dict[tuple[str, int, int], str])
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  #: many orders may begin with the same file
 
     async def uploaded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with asset references in place of files."""
@@ -190,8 +191,9 @@ class Uploader:
         """The id of an asset with this file's bytes; they are sent only if the gateway has not got them."""
         try:
             key = await asyncio.to_thread(_identity, path)
-            if key not in self.known:
-                self.known[key] = await self._bring(path)
+            async with self.turn:
+                if key not in self.known:
+                    self.known[key] = await self._bring(path)
         except OSError as error:
             raise failures.Wrong(f"{path} cannot be read: {error.strerror}") from None
         return self.known[key]

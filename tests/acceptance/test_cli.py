@@ -258,6 +258,36 @@ def test_templates_of_the_gateway(there: Mapping[str, str], tmp_path: Path) -> N
     assert "sim1, sim2" in checked.stdout
 
 
+def test_a_gateway_that_wants_a_key(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("me:0123456789abcdef\n")
+    with up(tmp_path, "--simulate", "1", "--simulate-args", "--card instant", "--api-keys-file", "keys") as locked:
+        there = {"COMFY_GATEWAY_URL": locked.url}
+        words = ("run", "edit", "width=64", "height=48", f"image={HARBOUR}")
+        refused = call(tmp_path, *words, more=there)
+        assert refused.returncode == 2
+        assert "COMFY_GATEWAY_API_KEY" in refused.stderr
+        done = call(tmp_path, *words, "--api-key", "0123456789abcdef", more=there)
+        assert done.returncode == 0, done.stderr
+        assert len(list((tmp_path / "out").iterdir())) == 1
+        locked.stop()
+
+
+def test_templates_against_a_saved_object_info(tmp_path: Path) -> None:
+    (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
+    facts = {
+        "EmptyImage": {"input": {"required": {}}, "output": ["IMAGE"], "output_node": False},
+        "SaveImage": {"input": {"required": {"images": ["IMAGE"]}}, "output": [], "output_node": True},
+    }
+    (tmp_path / "all.json").write_text(json.dumps(facts))
+    (tmp_path / "less.json").write_text(json.dumps({"SaveImage": facts["SaveImage"]}))
+    assert call(tmp_path, "templates", "check", "graph.json", "--object-info", "all.json").returncode == 0
+    lacking = call(tmp_path, "templates", "check", "graph.json", "--object-info", "less.json", "--json")
+    assert lacking.returncode == 1
+    (checked,) = json.loads(lacking.stdout)["files"]
+    assert ("1", "missing_node_type") in {(fault["node"], fault["reason"]) for fault in checked["faults"]}
+    assert call(tmp_path, "templates", "check", "graph.json", "--object-info", "graph.json").returncode in {1, 2}
+
+
 def test_templates_without_a_gateway(tmp_path: Path) -> None:
     folder = tmp_path / "workflows"
     folder.mkdir()
