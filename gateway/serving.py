@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from gateway import app, logs
 from gateway.adapters import datadir, processes
@@ -32,7 +33,7 @@ def main() -> int:
     settings = from_json(sys.stdin.buffer.read())
     sockets = [socket.socket(fileno=number) for number in given.socket]
     try:
-        asyncio.run(_serve(settings, sockets, given.ready, given.supervisor))
+        uvloop.run(_serve(settings, sockets, given.ready, given.supervisor))
     except errors.GatewayError as error:
         sys.stderr.write(f"comfy-gateway: {error.message}\n")
         return 2 if isinstance(error, errors.ConfigError) else 1

@@ -50,7 +50,7 @@ class Inputs:
 
         MissingAsset when an input was deleted meanwhile; WorkerError when an upload fails.
         """
-        whole = graph.parse_graph(orjson.loads(claim.graph))
+        whole = graph.Graph(orjson.loads(claim.graph))  # checked when it was submitted
         wanted = list(dict.fromkeys(reference.asset_id for reference in graph.asset_references(whole)))
         if wanted:
             whole = graph.replace_assets(whole, await self._upload_all(claim.tenant, wanted))

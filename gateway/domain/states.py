@@ -103,8 +103,9 @@ def edge_after(outcome: Outcome, *, status: JobStatus, tries: int, max_tries: in
         return Edge.SUCCEED
     if status is JobStatus.CANCELING and outcome is not Outcome.FAILED:
         return Edge.CONFIRM_CANCEL
-    if outcome is Outcome.RELEASED or (outcome is Outcome.CANCELED and status is JobStatus.RUNNING):
+    if outcome is Outcome.RELEASED:
         return Edge.REQUEUE
-    if outcome in RETRYABLE and tries < max_tries:
+    # Stopped on the worker although no client of ours asked: worth another try, like a loss.
+    if outcome in RETRYABLE | {Outcome.CANCELED} and tries < max_tries:
         return Edge.REQUEUE
     return Edge.FAIL
