@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from gateway import ports
 from gateway.api import assets, body, errors, fields, parts, present, schemas
 from gateway.domain import model
 from gateway.domain.states import TERMINAL, JobStatus
@@ -69,17 +70,19 @@ def first_image(job: model.Job) -> model.Output | None:
 
 
 async def wait_for_end(request: Request, known: parts.Parts, job: model.Job, *, seconds: float) -> model.Job:
-    """The job once it ended; as it is by then after `seconds`, when the gateway stops or the client went away."""
-    waiting = asyncio.create_task(_ended(known, job))
-    others = (asyncio.create_task(known.stopping.wait()), asyncio.create_task(_gone(request)))
-    try:
-        await asyncio.wait({waiting, *others}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done():
-            return waiting.result()
-        return await known.store.jobs.get(job.tenant, job.id)
-    finally:
-        for task in (waiting, *others):
-            task.cancel()
+    """The job, which was queued this very moment, once it ended; as it is by then after `seconds`, when the gateway
+    stops or the client went away."""
+    with known.bus.subscribe(job.id) as news:  # before anything is awaited, so that no end falls between
+        waiting = asyncio.create_task(_ended(known, job, news))
+        others = (asyncio.create_task(known.stopping.wait()), asyncio.create_task(_gone(request)))
+        try:
+            await asyncio.wait({waiting, *others}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+            return await known.store.jobs.get(job.tenant, job.id)
+        finally:
+            for task in (waiting, *others):
+                task.cancel()
 
 
 async def _gone(request: Request) -> None:
@@ -88,17 +91,13 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _ended(known: parts.Parts, job: model.Job) -> model.Job:
-    """The job when it has ended. Subscribes first, so that no end falls between."""
-    with known.bus.subscribe(job.id) as news:
-        while True:
-            job = await known.store.jobs.get(job.tenant, job.id)
-            if job.ended:
-                return job
-            while not _ends(await news.next()):
+async def _ended(known: parts.Parts, job: model.Job, news: ports.Subscription) -> model.Job:
+    """The job when it has ended."""
+    while True:
+        match await news.next():
+            case model.StatusChanged(job=model.Job() as ended) if ended.ended:
+                return ended
+            case model.StatusChanged(status=status) if status in TERMINAL:
+                return await known.store.jobs.get(job.tenant, job.id)
+            case _:
                 pass
-
-
-def _ends(news: model.News | None) -> bool:
-    """Whether the job is worth reading again."""
-    return isinstance(news, model.StatusChanged) and news.status in TERMINAL

@@ -120,7 +120,7 @@ class Driver:
         if ending.outcome is Outcome.SUCCEEDED:
             member.jobs_done += 1
             member.loaded = (run.outline.models if run.outline else ()) or member.loaded
-        self.tools.bus.publish(job.id, model.StatusChanged(status=job.status))
+        self.tools.bus.publish(job.id, model.StatusChanged(status=job.status, job=job))
         if job.ended:
             self.forget(job.id)
         else:

@@ -399,9 +399,10 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusChanged:
-    """The job's row changed: read it again."""
+    """The job's row changed: read it again, unless `job` is what it is now (of an ended job: for good)."""
 
     status: JobStatus
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
