@@ -9,7 +9,7 @@ is lost, and tried again under a new id; the old one stays condemned on that wor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -181,8 +181,15 @@ class AttemptRun:
             self._posted_as = client_id
             self._mark_posted()
             if accepted.node_errors:
-                _log.info("outputs_dropped", job=self.claim.job_id, attempt=self.id, node_errors=accepted.node_errors)
-                await self.tools.queue.mark_posted(self.id, at=self.tools.clock(), node_errors=accepted.node_errors)
+                await self._keep_node_errors(accepted.node_errors)
+
+    async def _keep_node_errors(self, node_errors: Mapping[str, object]) -> None:
+        """Only this answer tells which outputs the worker dropped; a store that is away must not stop the run."""
+        _log.info("outputs_dropped", job=self.claim.job_id, attempt=self.id, node_errors=node_errors)
+        try:
+            await self.tools.queue.mark_posted(self.id, at=self.tools.clock(), node_errors=node_errors)
+        except errors.StoreUnavailable as error:
+            _log.warning("node_errors_not_kept", attempt=self.id, reason=error.message)
 
     async def _resolve_post(self, error: errors.WorkerError) -> None:
         """The answer to POST was lost: ask for the id. A second look later catches a POST still on its way."""
@@ -384,7 +391,8 @@ class AttemptRun:
         return self._ending(_end(Outcome.RELEASED, "handed back by a gateway that was stopped"), started_at=None)
 
     def broken(self, reason: str) -> model.Ending:
-        """The ending of an attempt that failed in a way nobody foresaw."""
+        """The ending of an attempt that failed in a way nobody foresaw; its prompt may still be there."""
+        self.link.condemn(self.id)
         return self._ending(_end(Outcome.BROKEN, reason), started_at=self.started_at)
 
 

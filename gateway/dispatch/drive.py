@@ -48,6 +48,8 @@ class Driver:
             claim=claim, link=member.link, inputs=member.inputs, known=member.known, tools=self.tools, on_free=free
         )
         member.runs[run.id] = run
+        if claim.canceling:
+            run.cancel()
         if not claim.resumed:
             number = claim.attempt.number
             _log.info("job_claim", job=claim.job_id, attempt=run.id, worker=member.worker.id, number=number)

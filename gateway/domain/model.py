@@ -241,6 +241,7 @@ class Claim:
     expires_at: float
     template: str | None
     needs_secret: bool = False
+    canceling: bool = False  #: cancel was asked for before this gateway started
     resumed: bool = False  #: found open at start-up: ask the worker before sending anything
 
 

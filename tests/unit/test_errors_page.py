@@ -43,8 +43,8 @@ Every error answer, on every route, is
 ```
 
 `code` is for programs and stable, `message` is for people, `details` may be null. What is wrong with a request comes
-all at once, in `details.faults`: each with a `reason` (a stable word), a `message`, and its place as far as there is one
-(`parameter`, `node`, `class_type`, `field`, `index` of a batch's member). A 429 or 503 carries `Retry-After`.
+all at once, in `details.faults`: each with a `reason` (a stable word), a `message`, and its place as far as there is
+one (`parameter`, `node`, `class_type`, `field`, `index` of a batch's member). A 429 or 503 carries `Retry-After`.
 
 | code | status | meaning |
 | --- | --- | --- |

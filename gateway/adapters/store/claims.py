@@ -77,6 +77,7 @@ _CLAIMED: Final = (
         _jobs.c.expires_at,
         _jobs.c.template,
         _jobs.c.needs_secret,
+        _jobs.c.status,
         schema.job_graphs.c.graph,
         schema.job_graphs.c.packed,
     )
@@ -278,5 +279,6 @@ def _claim(row: rows.Row, *, resumed: bool) -> model.Claim:
         expires_at=row.expires_at,
         template=row.template,
         needs_secret=bool(row.needs_secret),
+        canceling=row.status == JobStatus.CANCELING,
         resumed=resumed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import aiohttp
@@ -169,6 +170,19 @@ async def test_a_restarted_gateway_adopts_what_runs(tmp_path: Path) -> None:
             assert (one.status, two.status) == (JobStatus.SUCCEEDED, JobStatus.SUCCEEDED)
             assert await outcomes(site, running) == [("w0", Outcome.SUCCEEDED)]
         assert len(await prompts_of(sim)) == 2
+
+
+async def test_a_restarted_gateway_goes_on_canceling(tmp_path: Path) -> None:
+    """The cancel was written; the gateway died before it could tell the worker."""
+    async with simulator.running() as sim:
+        async with open_site(tmp_path) as site:
+            await add(site, sim, "w0")
+            job_id = await site.submit(work(30))
+            await site.running(job_id)
+            await site.store.jobs.cancel(model.DEFAULT_TENANT, job_id, now=time.time())
+        async with open_site(tmp_path) as site:
+            await site.dispatch.restore()
+            assert (await site.ended(job_id)).status is JobStatus.CANCELED
 
 
 async def test_stopping_hands_the_rest_back_without_spending_a_try(tmp_path: Path) -> None:
