@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar, get_args
 
 import orjson
 from fastapi import Request
@@ -74,7 +74,7 @@ def _fault(problem: Any, shape: type[RequestBody]) -> errors.Fault:
     if problem["type"] == "extra_forbidden" and place in shape.reserved:
         reason, message = "reserved_field", f"`{place}`: {shape.reserved[place]}"
     elif problem["type"] == "extra_forbidden":
-        reason, message = "unknown_field", f"`{place}` is not known here{_suggestion(place, shape.model_fields)}"
+        reason, message = "unknown_field", f"`{place}` is not known here{_suggestion(problem['loc'], shape)}"
     elif problem["type"] == "missing":
         reason, message = "missing_field", f"`{place}` is missing"
     else:
@@ -82,9 +82,20 @@ def _fault(problem: Any, shape: type[RequestBody]) -> errors.Fault:
     return errors.Fault(reason=reason, message=message, field=place)
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+def _suggestion(loc: Sequence[str | int], shape: type[BaseModel]) -> str:
+    """The nearest field of the same object."""
+    *above, name = map(str, loc)
+    holder: type[BaseModel] | None = shape
+    for part in above:
+        holder = _object_in(holder, part) if holder else None
+    close = difflib.get_close_matches(name[:100], holder.model_fields if holder else (), n=1)
+    return f"; did you mean `{'.'.join((*above, close[0]))}`?" if close else ""
+
+
+def _object_in(shape: type[BaseModel], name: str) -> type[BaseModel] | None:
+    field = shape.model_fields.get(name)
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _json_type(value: object) -> str:

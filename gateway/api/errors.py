@@ -92,8 +92,8 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
 
 
 def faults_of(problems: Sequence[Any]) -> list[errors.Fault]:
-    """Pydantic's problems as faults; `field` is the place, as in `query.limit`."""
-    return [_fault(".".join(str(part) for part in problem["loc"]), problem) for problem in problems]
+    """Pydantic's problems as faults; `field` is the parameter as the client wrote it."""
+    return [_fault(".".join(map(str, problem["loc"][1:] or problem["loc"])), problem) for problem in problems]
 
 
 def _fault(place: str, problem: Mapping[str, Any]) -> errors.Fault:

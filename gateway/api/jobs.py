@@ -137,7 +137,7 @@ def statuses_of(text: str | None) -> frozenset[JobStatus]:
         errors.Fault(
             reason="unknown_status",
             message=f"{word[:40]!r} is none of {', '.join(known)}",
-            field="query.status",
+            field="status",
         )
         for word in words
         if word not in known
@@ -167,7 +167,7 @@ def _metadata_filter(request: Request) -> Mapping[str, str]:
 def _clean(text: str, name: str) -> str:
     """`text` unless it holds what no database takes."""
     if "\0" in text:
-        fault = errors.Fault(reason="invalid_value", message=f"`{name}` holds a NUL", field=f"query.{name}")
+        fault = errors.Fault(reason="invalid_value", message=f"`{name}` holds a NUL", field=name)
         raise errors.InvalidRequest(fault.message, faults=[fault])
     return text
 

@@ -24,6 +24,12 @@ from gateway.domain.comfy import node_classes, structure
 
 MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 NUMBERS = frozenset({"INT", "FLOAT"})
+#: How alike two names must be for one to be suggested (difflib's ratio). `IPAdapterAdvanced` and `KSamplerAdvanced`
+#: share 0.73, and are different things.
+_ALIKE = 0.8
+_ALIKE_STEMS = 0.75
+_SOMEWHAT_ALIKE = 0.6
+_LONGEST = 200  #: characters of a wrong name that are compared
 NO_OUTPUTS = "The workflow has no node that makes an output, such as SaveImage."
 
 
@@ -120,12 +126,12 @@ class NodeCatalog:
         return choices is not None and file not in choices
 
     def _missing_class(self, class_type: str, node: str | None = None) -> errors.Fault:
-        hint = nearest(class_type, self.classes)
+        hint = near_class(class_type, self.classes)
         message = f"No node class {class_type!r} here; the custom node may not be installed.{hint}"
         return errors.Fault(reason="missing_node_type", message=message, node=node, class_type=class_type)
 
     def _missing_model(self, class_type: str, field: str, file: str) -> errors.Fault:
-        hint = nearest(file, self.choices(class_type, field) or ())
+        hint = near_file(file, self.choices(class_type, field) or ())
         message = f"The model file {file!r} is not there.{hint}"
         return errors.Fault(reason="missing_model", message=message, class_type=class_type, field=field)
 
@@ -165,11 +171,30 @@ class NodeCatalog:
             yield place.fault("return_type_mismatch", message)
 
 
-def nearest(wrong: str, known: Iterable[Any]) -> str:
-    """A sentence that suggests the nearest of `known`, or nothing."""
-    texts = [text for text in known if isinstance(text, str)]
-    found = difflib.get_close_matches(wrong, texts, n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
+def near_class(wrong: str, known: Iterable[str]) -> str:
+    """A sentence that suggests a class of nearly this name, or nothing."""
+    return _nearest(wrong.lower(), {name.lower(): name for name in known}, cutoff=_ALIKE)
+
+
+def near_file(wrong: str, known: Iterable[Any]) -> str:
+    """A sentence that suggests a model file of nearly this name, or nothing; folder and ending do not count, which
+    would make any two short names alike."""
+    return _nearest(_stem(wrong), {_stem(file): file for file in known if isinstance(file, str)}, cutoff=_ALIKE_STEMS)
+
+
+def near_choice(wrong: str, known: Iterable[Any]) -> str:
+    """A sentence that suggests the nearest of a list's choices, or nothing."""
+    return _nearest(wrong, {text: text for text in known if isinstance(text, str)}, cutoff=_SOMEWHAT_ALIKE)
+
+
+def _nearest(wrong: str, known: Mapping[str, str], *, cutoff: float) -> str:
+    found = difflib.get_close_matches(wrong[:_LONGEST], known, n=1, cutoff=cutoff)
+    return f" Did you mean {known[found[0]]!r}?" if found else ""
+
+
+def _stem(file: str) -> str:
+    name = file.replace("\\", "/").rpartition("/")[2].lower()
+    return name.rpartition(".")[0] or name
 
 
 def types_match(made: str, wanted: str) -> bool:
@@ -239,8 +264,13 @@ def _literal_faults(
         elif is_stock:
             yield from _range_faults(place, spec, number)
     elif is_stock and spec.choices and not spec.multiselect and value not in spec.choices:
-        hint = nearest(value, spec.choices) if isinstance(value, str) else ""
+        hint = _near_value(place.field, value, spec.choices) if isinstance(value, str) else ""
         yield place.fault("value_not_in_list", f"{shown(value)} is not among the choices.{hint}")
+
+
+def _near_value(field: str | None, value: str, choices: Iterable[Any]) -> str:
+    is_file = graphs.is_model_file(field or "", value)
+    return near_file(value, choices) if is_file else near_choice(value, choices)
 
 
 def as_number(kind: str, value: Any) -> float | None:

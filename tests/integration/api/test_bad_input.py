@@ -201,6 +201,23 @@ async def test_a_misspelt_key_is_suggested(api: Api) -> None:
     assert "did you mean `priority`?" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("key", "hint"), [("client_id", ""), ("api_key_comfy", "; did you mean `extra_data.api_key_comfy_org`?")]
+)
+async def test_a_key_inside_an_object_is_compared_with_that_object_only(api: Api, key: str, hint: str) -> None:
+    answer = await api.client.post("/api/v2/jobs", json={"workflow": GRAPH, "extra_data": {key: "x"}})
+    assert answer.json()["error"]["message"] == f"`extra_data.{key}` is not known here{hint}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", "0"), ("status", "done"), ("template", "a\0b")])
+async def test_what_is_wrong_with_a_query_carries_the_name_that_the_client_sent(
+    api: Api, name: str, value: str
+) -> None:
+    answer = await api.client.get("/api/v2/jobs", params={name: value})
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["error"]["details"]["faults"]] == [name]
+
+
 HARMLESS = {
     "26h nested extra input": put("2", "extra", {"a": [1, {"b": 2}]}),
     "emoji": put("2", "filename_prefix", "🦊 é 中"),

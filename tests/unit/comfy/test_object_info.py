@@ -133,6 +133,45 @@ def test_unknown_classes_are_told_wherever_they_are(catalog: object_info.NodeCat
     assert "Did you mean 'EmptyImage'?" in faults[0].message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "suggested"),
+    [
+        ("KSampelr", "KSampler"),
+        ("loadimage", "LoadImage"),
+        ("IPAdapterModelLoader", None),
+        ("IPAdapterAdvanced", None),
+    ],
+)
+def test_only_classes_of_nearly_the_same_name_are_suggested(wrong: str, suggested: str | None) -> None:
+    known = ["KSampler", "KSamplerAdvanced", "StyleModelLoader", "LoadImage"]
+    assert object_info.near_class(wrong, known) == (f" Did you mean {suggested!r}?" if suggested else "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "suggested"),
+    [
+        ("sd_xl_base_1.safetensors", "sd_xl_base_1.0.safetensors"),
+        ("4x-ultrasharp.ckpt", "upscalers\\4x-UltraSharp.pth"),
+        ("sd15.safetensors", None),
+        ("sdxl.safetensors", None),
+        (".safetensors", None),
+    ],
+)
+def test_only_files_of_nearly_the_same_name_are_suggested(wrong: str, suggested: str | None) -> None:
+    known = ["sd_xl_base_1.0.safetensors", "upscalers\\4x-UltraSharp.pth", "flux.safetensors", 7]
+    assert object_info.near_file(wrong, known) == (f" Did you mean {suggested!r}?" if suggested else "")
+
+
+def test_a_file_where_a_list_offers_files_is_compared_as_one(catalog: object_info.NodeCatalog) -> None:
+    def loader(file: str) -> graphs.Graph:
+        load = node("CheckpointLoaderSimple", ckpt_name=file)
+        return graphs.parse_graph({**picture(), "8": load, "9": node("PreviewAny", source=["8", 0])})
+
+    near, far = (catalog.check(loader(file), partial=False)[0].message for file in ("sd16.ckpt", "other.safetensors"))
+    assert "Did you mean 'sd15.safetensors'?" in near
+    assert "Did you mean" not in far
+
+
 def test_what_no_output_needs_is_not_checked(catalog: object_info.NodeCatalog) -> None:
     assert catalog.check(graphs.parse_graph({**picture(), "9": node("ImageScale")}), partial=False) == ()
 
