@@ -148,14 +148,12 @@ def _lacking(template: model.Template, catalog: object_info.NodeCatalog) -> tupl
     faults = catalog.check(template.graph, partial=False)
     told = {(fault.class_type, fault.field) for fault in faults}
     classes = {fault.class_type for fault in faults if fault.reason == "missing_node_type"}
-    return (
-        *faults,
-        *(
-            fault
-            for fault in catalog.lacks(template.requirements)
-            if fault.class_type not in classes and (fault.class_type, fault.field) not in told
-        ),
+    lacking = (
+        fault
+        for fault in catalog.lacks(template.requirements)
+        if fault.class_type not in classes and (fault.class_type, fault.field) not in told
     )
+    return tuple(map(template.explained, (*faults, *lacking)))
 
 
 def _report(found: Sequence[Finding], screen: output.Screen) -> None:

@@ -163,7 +163,7 @@ class Submission:
         """What the known worker that comes nearest to running the template lacks; None while no worker is known."""
         catalogs = self._ties.catalogs()
         lacks = [catalog.lacks(template.requirements) for catalog in catalogs]
-        return min(lacks, key=len) if lacks else None
+        return tuple(map(template.explained, min(lacks, key=len))) if lacks else None
 
     def able(self, template: templates.Template) -> Sequence[model.WorkerId] | None:
         """The workers that have all that the template needs; None while no worker is known."""
@@ -323,7 +323,7 @@ def _with_parameter(template: templates.Template, fault: errors.Fault) -> errors
     for parameter in template.parameters:
         if any((target.node, target.input) == (fault.node, fault.field) for target in parameter.targets):
             return dataclasses.replace(fault, parameter=parameter.name)
-    return fault
+    return template.explained(fault)
 
 
 def _indexed(faults: Sequence[errors.Fault], index: int) -> list[errors.Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 
 MAX_SEED = 2**64 - 1
@@ -124,6 +126,17 @@ class Template:
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+    def explained(self, fault: errors.Fault) -> errors.Fault:
+        """The fault; one about a node class of a declared pack names the pack and where to get it."""
+        if fault.reason != "missing_node_type":
+            return fault
+        pack = next((pack for pack in self.packs if fault.class_type in pack.classes), None)
+        if pack is None:
+            return fault
+        where = f" ({pack.url})" if pack.url else ""
+        message = f"No node class {fault.class_type!r} here; it comes with the node pack {pack.name}{where}."
+        return dataclasses.replace(fault, message=message)
 
     def with_role(self, role: str) -> Parameter | None:
         """The first parameter of this role."""

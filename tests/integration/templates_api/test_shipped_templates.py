@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from gateway.adapters import templates
+from gateway.domain.comfy import object_info
 from tests.integration.api import driver
 from tests.integration.assets import made as kit
 from tests.integration.templates_api.conftest import Site
@@ -33,6 +34,21 @@ async def test_each_can_be_ordered_with_its_defaults(site: Site) -> None:
         for parameter in template.parameters:
             if parameter.default_file is not None:
                 assert await site.bytes_of(used[parameter.name]) == template.files[parameter.default_file]
+
+
+async def test_a_pack_that_no_worker_has_is_named_with_where_to_get_it(
+    site: Site, catalog: object_info.NodeCatalog
+) -> None:
+    site.made.known.library = SHIPPED
+    site.made.known.catalogs = (catalog,)
+    pack = "it comes with the node pack ComfyUI_IPAdapter_plus (https://github.com/cubiq/ComfyUI_IPAdapter_plus)."
+    told = (await site.order("ip-adapter", {})).json()["error"]["details"]["faults"]
+    shown = (await site.alice.get("/v1/templates/ip-adapter")).json()["lacking"]
+    for faults in (told, shown):
+        of_pack = {fault["class_type"]: fault["message"] for fault in faults if "node pack" in fault["message"]}
+        assert of_pack == {
+            name: f"No node class {name!r} here; {pack}" for name in ("IPAdapterModelLoader", "IPAdapterAdvanced")
+        }
 
 
 async def finish(site: Site, name: str, data: bytes) -> None:
