@@ -172,6 +172,7 @@ class AttemptRun:
         try:
             accepted = await self.link.client.submit(graph, prompt_id=self.id, client_id=client_id, secret=secret)
         except errors.WorkerRefused as refused:
+            self.link.catalog_at = 0.0  # it may say no because it changed: a model was removed, a node pack is off
             raise self._over(verdict.of_refusal(refused.message, refused.body)) from None
         except (errors.WorkerUnreachable, errors.WorkerFault) as error:
             if isinstance(error, errors.WorkerUnreachable) and error.refused:

@@ -181,8 +181,9 @@ class Dispatch:
         self._fleet.members.pop(member.worker.id, None)
         member.draining = True
         await self._driver.hand_back(member)
-        if member.listening is not None:
-            member.listening.cancel()
+        for task in (member.listening, member.refreshing):
+            if task is not None:
+                task.cancel()
         await member.link.client.close()
         _log.info("worker_removed", worker=member.worker.id, reason=reason)
 
@@ -211,6 +212,8 @@ class Dispatch:
         """Let go of everything at once, after `run` was cancelled; open attempts stay open, to be adopted."""
         await self._driver.close()
         for member in self._fleet.members.values():
+            if member.refreshing is not None:
+                member.refreshing.cancel()
             await member.link.client.close()
 
     def _wake(self) -> None:
@@ -319,6 +322,28 @@ class Dispatch:
                 member.link.quarantine("its execution thread is dead: it answers, but nothing runs")
             elif member.link.condemned:
                 await self._sweep(member)
+            self._refresh_if_due(member, now)
+
+    def _refresh_if_due(self, member: fleet.Member, now: float) -> None:
+        """Ask anew what a worker can run, beside everything else: some take over a minute to list their models."""
+        due = now - member.link.catalog_at >= self._options.catalog_refresh
+        ready = member.link.state is link.LinkState.READY
+        if due and ready and (member.refreshing is None or member.refreshing.done()):
+            member.refreshing = asyncio.create_task(self._refresh(member))
+
+    async def _refresh(self, member: fleet.Member) -> None:
+        before = member.link.catalog
+        try:
+            await member.link.refresh()
+        except errors.WorkerError as error:
+            _log.info("refresh_failed", worker=member.worker.id, reason=error.message)
+            return
+        if member.link.catalog is not before:
+            _log.info(
+                "worker_changed", worker=member.worker.id, reason="its nodes or model files are not what they were"
+            )
+            self._fleet.forget_catalogs()
+            self._wake()
 
     def _is_dead(self, member: fleet.Member, now: float) -> bool:
         """From outside a dead thread looks like a long silent node: only silence *and* an idle process count."""

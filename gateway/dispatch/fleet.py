@@ -29,6 +29,7 @@ class Member:
     known: dict[tuple[str, str], model.Asset] = field(default_factory=dict[tuple[str, str], model.Asset])
     process: model.WorkerProcess | None = None  #: of a local worker, as our supervisor tells
     listening: asyncio.Task[None] | None = None
+    refreshing: asyncio.Task[None] | None = None
     restarting: float = 0.0  #: the quarantine (its beginning) for which a restart was asked
 
     @property
@@ -124,6 +125,12 @@ class Fleet:
         """A catalog of `info`, shared between workers that answer the same."""
         catalog = NodeCatalog.parse(info)
         return self._catalogs.setdefault(catalog.digest, catalog)
+
+    def forget_catalogs(self) -> None:
+        """Drop what no worker says any more."""
+        used = {catalog.digest for catalog in self.catalogs()}
+        self._catalogs = {digest: catalog for digest, catalog in self._catalogs.items() if digest in used}
+        self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key[0] in used}
 
     def admit(self, worker: model.WorkerId, facts: answers.WorkerFacts) -> None:
         """Real and simulated workers never mix (decision 10 of the design); Conflict when this one would."""

@@ -67,6 +67,7 @@ class Link:
     since: float = 0.0
     client_id: str | None = None  #: of the open socket; None while there is none
     catalog: NodeCatalog | None = None
+    catalog_at: float = 0.0  #: when it was read; 0 asks for reading it again
     facts: answers.WorkerFacts = field(default_factory=answers.WorkerFacts)
     remaining: int = 0  #: prompts on the worker by its latest status frame, ours included
     condemned: set[str] = field(default_factory=set[str])
@@ -116,6 +117,7 @@ class Link:
         """Ask again what the worker can run."""
         info = await self.client.object_info()
         self.catalog = await asyncio.to_thread(self.parse_catalog, info)
+        self.catalog_at = self.clock()
 
     def follow(self, prompt_id: str, follow: Follow) -> None:
         """Hand the frames of this prompt to `follow` until `unfollow`."""

@@ -15,7 +15,7 @@ from PIL import Image
 from gateway import simulator
 from gateway.domain import model
 from gateway.domain.states import JobStatus
-from tests.integration.dispatch.site import add, open_site, picture, prompts_of, work
+from tests.integration.dispatch.site import add, fault, open_site, picture, prompts_of, work
 
 
 async def test_a_graph_becomes_a_picture_under_the_clients_own_name(tmp_path: Path) -> None:
@@ -169,6 +169,20 @@ async def test_a_worker_that_lacks_a_model_is_not_chosen(tmp_path: Path) -> None
         assert (await site.job(job_id)).status is JobStatus.QUEUED
         await add(site, rich, "w1")
         assert (await site.ended(job_id)).worker == "w1"
+
+
+async def test_what_a_worker_can_run_is_asked_again_now_and_then(tmp_path: Path) -> None:
+    async with open_site(tmp_path, catalog_refresh=0.1) as site, simulator.running() as sim:
+        await add(site, sim, "w0")
+        await fault(sim, "http_error", path="/object_info", status=500)
+        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+            struck = 0
+            while not struck:
+                async with session.get(f"{sim.url}/simulator/faults") as answer:
+                    struck = sum(one["struck"] for one in (await answer.json())["faults"])
+                await asyncio.sleep(0.05)
+        job = await site.ended(await site.submit(picture()))
+        assert job.status is JobStatus.SUCCEEDED
 
 
 async def test_prompts_of_others_count_as_load_and_are_left_alone(tmp_path: Path) -> None:
