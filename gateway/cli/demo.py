@@ -24,6 +24,12 @@ def demo(
     A gateway of its own is started for it and ended afterwards: no GPU, no
     model and no port of yours is needed. Pictures of an earlier demo are
     replaced.
+
+    Examples:
+
+        comfy-gateway demo
+
+        comfy-gateway demo --workers 4 -o /tmp/pictures
     """
     from gateway.cli import demonstration
 

@@ -33,6 +33,14 @@ def doctor(
     """Look at everything the gateway needs; exit status 1 when something is wrong.
 
     It reads the same settings as `up` and takes the same flags.
+
+    Examples:
+
+        comfy-gateway doctor
+
+        comfy-gateway doctor --comfyui ~/ComfyUI --gpus 0,1
+
+        comfy-gateway doctor --config gateway.toml --json
     """
     flags = options.given(
         {

@@ -13,7 +13,16 @@ SETTINGS = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 def simulate(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", help="See simulate --help.")] = None,
 ) -> None:
-    """Run one simulated ComfyUI: `comfy-gateway simulate --port 8188`."""
+    """Run one simulated ComfyUI.
+
+    Its own help lists its options: `comfy-gateway simulate --help`.
+
+    Examples:
+
+        comfy-gateway simulate --port 8188
+
+        comfy-gateway simulate --port 0 --card rtx4090 --preview-method auto
+    """
     from gateway import simulator
     from gateway.simulator import __main__ as program
 

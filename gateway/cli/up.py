@@ -96,6 +96,16 @@ def up(
     """Start the gateway and its workers; stop with Ctrl-C.
 
     The server listens on http://127.0.0.1:8180. Without workers, it uses a ComfyUI on 127.0.0.1:8188 if one is there.
+
+    Examples:
+
+        comfy-gateway up --comfyui ~/ComfyUI
+
+        comfy-gateway up --comfyui ~/ComfyUI --gpus 0,1 --workers-per-gpu 2
+
+        comfy-gateway up --worker http://gpu1:8188 --worker http://gpu2:8188
+
+        comfy-gateway up --simulate 2
     """
     flags = options.given(
         {

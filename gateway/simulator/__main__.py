@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from gateway import simulator
 from gateway.simulator.options import CACHES, CARDS, NODE_PACKS, VERSIONS
 
+EXAMPLES = """\
+examples:
+  {prog} --port 8188
+  {prog} --port 0 --card rtx4090 --preview-method auto
+  {prog} --version 0.3.64 --without-node ImageScale --model checkpoints=mine.safetensors
+"""
+
 
 def parse(arguments: list[str], *, prog: str = "python -m gateway.simulator") -> simulator.Options:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog=prog, description="One simulated ComfyUI as a process.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8188, help="0 takes a free one")
-    parser.add_argument("--dir", type=Path, help="base directory with output, input and temp (default: temporary)")
-    parser.add_argument("--name", default="simulator")
-    parser.add_argument("--version", choices=VERSIONS, default=VERSIONS[0], help="the ComfyUI to play")
-    parser.add_argument("--no-jobs-api", action="store_true", help="answer as if /api/jobs* did not exist")
-    parser.add_argument("--card", choices=tuple(CARDS), default="demo")
-    parser.add_argument("--step-ms", type=float, help="milliseconds of a sampling step, in place of the card's")
-    parser.add_argument("--load-ms", type=float, help="milliseconds of any model load, in place of the card's")
-    parser.add_argument("--preview-method", choices=("none", "auto", "latent2rgb", "taesd"), default="none")
-    parser.add_argument("--cache", choices=CACHES, default=CACHES[0])
-    parser.add_argument("--node-pack", choices=NODE_PACKS, action="append", default=[])
-    parser.add_argument("--without-node", action="append", default=[], metavar="CLASS")
-    parser.add_argument(
-        "--model", action="append", default=[], metavar="FOLDER=FILE", help="replaces the folder's default files"
-    )
-    parser.add_argument("--start-delay", type=float, default=0, metavar="SECONDS")
-    parser.add_argument("--end-delay", type=float, default=0, metavar="SECONDS")
-    given = parser.parse_args(arguments)
+    given = _parser(prog).parse_args(arguments)
     return simulator.Options(
         host=given.host,
         port=given.port,
@@ -46,18 +35,78 @@ def parse(arguments: list[str], *, prog: str = "python -m gateway.simulator") ->
         cache=given.cache,
         node_packs=frozenset(given.node_pack),
         without_nodes=frozenset(given.without_node),
-        models=_models(parser, given.model),
+        models=_models(given.model),
         start_delay_s=given.start_delay,
         end_delay_s=given.end_delay,
     )
 
 
-def _models(parser: argparse.ArgumentParser, pairs: list[str]) -> dict[str, tuple[str, ...]]:
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="One simulated ComfyUI as a process.",
+        epilog=EXAMPLES.format(prog=prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8188, help="port to listen on; 0 takes a free one (default: 8188)")
+    parser.add_argument("--dir", type=Path, help="base directory with output, input and temp (default: temporary)")
+    parser.add_argument("--name", default="simulator", help="what it calls itself (default: simulator)")
+    parser.add_argument(
+        "--version", choices=VERSIONS, default=VERSIONS[0], help=f"the ComfyUI to play (default: {VERSIONS[0]})"
+    )
+    parser.add_argument("--no-jobs-api", action="store_true", help="answer as if /api/jobs* did not exist")
+    parser.add_argument(
+        "--card", choices=tuple(CARDS), default="demo", help="how fast it is, and its memory (default: demo)"
+    )
+    parser.add_argument("--step-ms", type=float, help="milliseconds of a sampling step, in place of the card's")
+    parser.add_argument("--load-ms", type=float, help="milliseconds of any model load, in place of the card's")
+    parser.add_argument(
+        "--preview-method",
+        choices=("none", "auto", "latent2rgb", "taesd"),
+        default="none",
+        help="send previews while it samples (default: none)",
+    )
+    parser.add_argument(
+        "--cache", choices=CACHES, default=CACHES[0], help=f"which results it keeps between jobs (default: {CACHES[0]})"
+    )
+    _add_nodes_and_models(parser)
+    parser.add_argument(
+        "--start-delay", type=float, default=0, metavar="SECONDS", help="wait before the port opens, as a slow start"
+    )
+    parser.add_argument(
+        "--end-delay", type=float, default=0, metavar="SECONDS", help="wait between a job's end and its history entry"
+    )
+    return parser
+
+
+def _add_nodes_and_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--node-pack", choices=NODE_PACKS, action="append", default=[], help="a custom node pack it has; repeatable"
+    )
+    parser.add_argument(
+        "--without-node", action="append", default=[], metavar="CLASS", help="a node class it lacks; repeatable"
+    )
+    parser.add_argument(
+        "--model",
+        type=_model,
+        action="append",
+        default=[],
+        metavar="FOLDER=FILE",
+        help="a model file it has, in place of the folder's default ones; repeatable",
+    )
+
+
+def _model(pair: str) -> tuple[str, str]:
+    folder, _, name = pair.partition("=")
+    if not folder or not name:
+        raise argparse.ArgumentTypeError(f"takes FOLDER=FILE, not {pair!r}")
+    return folder, name
+
+
+def _models(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     models: dict[str, tuple[str, ...]] = {}
-    for pair in pairs:
-        folder, _, name = pair.partition("=")
-        if not folder or not name:
-            parser.error(f"--model takes FOLDER=FILE, not {pair!r}")
+    for folder, name in pairs:
         models[folder] = (*models.get(folder, ()), name)
     return models
 

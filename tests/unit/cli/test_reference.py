@@ -44,7 +44,8 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_every_command_says_what_it_does_and_how() -> None:
-    for command in ("run", "batch", "jobs list", "jobs watch", "jobs cancel", "workers add", "templates check"):
+    commands = ("up", "doctor", "demo", "simulate", "run", "batch", "jobs list", "jobs watch", "jobs cancel")
+    for command in (*commands, "workers add", "templates check"):
         section = page().partition(f"`comfy-gateway {command}`\n")[2].partition("\n#")[0]
         assert "Examples:" in section, command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_the_command_line_is_read() -> None:
         jobs_api=False,
         end_delay_s=0.1,
     )
+
+
+def test_every_option_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what comes after says how."""
+    with pytest.raises(SystemExit):
+        program.parse(["--help"])
+    told, _, examples = capsys.readouterr().out.partition("options:")[2].partition("examples:")
+    options = re.findall(r"^  (--\S+)(.*)(?=\n(.*))", told, flags=re.MULTILINE)
+    assert len(options) >= 15
+    assert [name for name, here, below in options if "  " not in here and not below.startswith("   ")] == []
+    assert "python -m gateway.simulator --port 8188" in examples
+
+
+def test_a_model_without_its_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the form that it takes."""
+    with pytest.raises(SystemExit):
+        program.parse(["--model", "a.safetensors"])
+    assert "--model: takes FOLDER=FILE, not 'a.safetensors'" in capsys.readouterr().err
 
 
 def test_faults_are_read_with_their_tie() -> None:
