@@ -163,7 +163,7 @@ class InvalidCursor(InvalidRequest):
 
 
 class MalformedBody(InvalidRequest):
-    """A body that cannot be read at all."""
+    """A body that cannot be read at all: no JSON, a broken form."""
 
     status = 400
 

@@ -32,7 +32,7 @@ def page() -> str:
     rows = "\n".join(
         f"| `{cls.code}` | {cls.status} | {says(cls)} |"
         for cls in tree(errors.GatewayError)
-        if cls is not errors.GatewayError and "code" in vars(cls)
+        if cls is not errors.GatewayError and {"code", "status"} & vars(cls).keys()
     )
     return f"""# Errors
 
@@ -49,6 +49,7 @@ one (`parameter`, `node`, `class_type`, `field`, `index` of a batch's member). A
 | code | status | meaning |
 | --- | --- | --- |
 {rows}
+| `method_not_allowed` | 405 | There is such a path, and it does not take this method; `Allow` lists those it takes. |
 | `internal_error` | 500 | A defect of ours; the log tells more. |
 
 A job that fails carries its error in `job.error`, which is not an HTTP error: `code` is one of `node_execution_error`,
