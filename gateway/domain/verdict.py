@@ -48,14 +48,15 @@ def of_refusal(message: str, body: Mapping[str, Any]) -> Verdict:
     """The verdict of a 4xx answer to `POST /prompt`. A node or model file that this worker lacks is worth another
     worker; everything else is the graph's own fault."""
     faults = answers.node_faults(body)
-    kinds = {kind for _, kind, _ in faults}
+    kinds = {fault.reason for fault in faults}
     head = body.get("error")
     if isinstance(head, dict):
         kinds.add(str(head.get("type")))
     error = model.JobError(
         code="invalid_workflow",
         message=f"the worker refused the workflow: {message}",
-        node_id=faults[0][0] if faults else None,
+        node_id=faults[0].node if faults else None,
+        class_type=faults[0].class_type if faults else None,
         details={"node_errors": body.get("node_errors") or {}},
     )
     lacking = bool(kinds & {"value_not_in_list", "missing_node_type"})

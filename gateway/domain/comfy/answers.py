@@ -107,16 +107,16 @@ def refusal(body: Mapping[str, Any]) -> str:
     """ComfyUI's error body of a 400 answer to `POST /prompt` as one sentence, with nodes and fields."""
     error = body.get("error")
     head = str(error.get("message") or error.get("type")) if isinstance(error, dict) else str(error or "refused")
-    details = [detail for _, _, detail in node_faults(body)]
+    details = [f"node {fault.node} ({fault.class_type}): {fault.message}" for fault in node_faults(body)]
     return f"{head}: {'; '.join(details)}" if details else head
 
 
-def node_faults(body: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    """The `node_errors` of a POST answer as (node, error type, sentence)."""
+def node_faults(body: Mapping[str, Any]) -> tuple[errors.Fault, ...]:
+    """The `node_errors` of a POST answer; reasons are ComfyUI's words."""
     node_errors = body.get("node_errors")
     if not isinstance(node_errors, dict):
         return ()
-    found: list[tuple[str, str, str]] = []
+    found: list[errors.Fault] = []
     for node, entry in node_errors.items():
         class_type = entry.get("class_type") if isinstance(entry, dict) else None
         for fault in (entry.get("errors") or []) if isinstance(entry, dict) else []:
@@ -124,5 +124,9 @@ def node_faults(body: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
                 text = (
                     f"{fault.get('message')} ({fault.get('details')})" if fault.get("details") else fault.get("message")
                 )
-                found.append((str(node), str(fault.get("type")), f"node {node} ({class_type}): {text}"))
+                found.append(
+                    errors.Fault(
+                        reason=str(fault.get("type")), message=str(text), node=str(node), class_type=_text(class_type)
+                    )
+                )
     return tuple(found)

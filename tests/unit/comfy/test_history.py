@@ -129,6 +129,14 @@ def test_what_a_refusal_means(body: dict[str, Any], outcome: Outcome) -> None:
     assert verdict.of_refusal(answers.refusal(body), body).outcome is outcome
 
 
+def test_a_refusal_names_the_node_and_its_class() -> None:
+    body = refusal("custom_validation_failed")
+    error = verdict.of_refusal(answers.refusal(body), body).error
+    assert error is not None
+    assert (error.node_id, error.class_type) == ("4", "CheckpointLoaderSimple")
+    assert error.details == {"node_errors": body["node_errors"]}
+
+
 def test_a_refusal_is_told_with_node_and_field() -> None:
     assert answers.refusal(refusal("value_not_in_list")) == (
         "Prompt outputs failed validation: node 4 (CheckpointLoaderSimple): Value not in list (ckpt_name: 'x')"
