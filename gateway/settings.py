@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -28,10 +29,11 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.domain import errors
+from gateway.domain import errors, wording
 
 FILE = Path("gateway.toml")
 PREFIX = "COMFY_GATEWAY_"
+SHORTEST_KEY = 16
 
 _UNITS: Mapping[str, float] = types.MappingProxyType(
     {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -77,6 +79,12 @@ def _url(value: object) -> object:
     return whole.rstrip("/")
 
 
+def _long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < SHORTEST_KEY:
+        raise ValueError(f"an API key has at least {SHORTEST_KEY} characters")
+    return key
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_urls)]
@@ -91,7 +99,7 @@ class ApiKey(_Part):
     """Someone who may use the gateway. Jobs and assets belong to the tenant; keys of one tenant share them."""
 
     name: str = Field(pattern=f"^{_NAME.pattern}$")
-    key: SecretStr = Field(min_length=16)
+    key: Annotated[SecretStr, AfterValidator(_long_enough)]
     tenant: str = Field("default", pattern=f"^{_NAME.pattern}$")
 
     @model_validator(mode="before")
@@ -341,11 +349,11 @@ def names() -> Iterator[tuple[str | None, str]]:
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in error.errors(include_url=False):
         place = ".".join(
             str(part) for part in fault["loc"] if not str(part).startswith(("function-", "literal[", "tuple["))
         )
-        text = fault["msg"].removeprefix("Value error, ")
+        text = wording.said(fault)
         secret = place.startswith("api_keys")
         told = "" if secret or not isinstance(fault["input"], str | int | float) else f", not {fault['input']!r}"
         yield f"{place}: {text}{told}" if place else text

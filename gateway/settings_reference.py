@@ -1,7 +1,8 @@
-"""The reference of all settings (docs/reference/settings.md), from the settings themselves."""
+"""Settings as people read them: their reference (docs/reference/settings.md), and those in effect."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 from pydantic import BaseModel, ByteSize
@@ -18,7 +19,8 @@ is `upload` under `[limits]`. Settings that do not exist are refused, with what 
 
 Times are seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`; sizes are bytes, or a number with `KiB`, `MB`, …;
 lists are TOML arrays in the file, and words with commas between them in the environment. An API key is
-`name:key`, or `name@tenant:key`; jobs and assets belong to the tenant, `default` unless named.
+`name:key`, or `name@tenant:key`, the key at least {shortest} characters long; jobs and assets belong to the tenant,
+`default` unless named.
 
 """
 
@@ -35,15 +37,39 @@ def reference() -> str:
         variable = settings.PREFIX + place.replace(".", "__").upper()
         default = _default(field.default)
         lines.append(f"| `{place}` | `{variable}` | {default} | {field.description or ''} |")
-    return _REFERENCE + "\n".join(lines) + "\n"
+    return _REFERENCE.format(shortest=settings.SHORTEST_KEY) + "\n".join(lines) + "\n"
+
+
+def in_effect(given: settings.Settings) -> Iterator[tuple[str, str]]:
+    """Every setting with its value as a person writes it, secrets hidden; empty where nothing is set."""
+    hidden = settings.redacted(given)
+    for section, name in settings.names():
+        value = getattr(getattr(given, section) if section else given, name)
+        if name == "database":
+            value = hidden["database"]
+        yield (f"{section}.{name}" if section else name), in_words(value)
+
+
+def in_words(value: object) -> str:
+    """A setting's value as gateway.toml and flags take it."""
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ",".join(map(in_words, cast(tuple[object, ...], value)))
+        case settings.ApiKey():
+            return f"{value.name}@{value.tenant}:***"
+        case ByteSize():
+            return value.human_readable().replace(".0", "")
+        case float():
+            return _duration(value)
+        case _:
+            return str(value)
 
 
 def _default(value: object) -> str:
-    if value is None or value in {(), ""}:
-        return "–"
-    if isinstance(value, ByteSize):
-        return f"`{value.human_readable()}`"
-    return f"`{_duration(value)}`" if isinstance(value, float) else f"`{value}`"
+    words = in_words(value)
+    return f"`{words}`" if words else "–"
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gateway.domain import errors
+from gateway.domain import errors, wording
 
 T = TypeVar("T", bound="RequestBody")
 
@@ -78,7 +78,7 @@ def _fault(problem: Any, shape: type[RequestBody]) -> errors.Fault:
     elif problem["type"] == "missing":
         reason, message = "missing_field", f"`{place}` is missing"
     else:
-        reason, message = "invalid_value", f"`{place}`: {problem['msg']}"
+        reason, message = "invalid_value", f"`{place}`: {wording.said(problem)}"
     return errors.Fault(reason=reason, message=message, field=place)
 
 

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api import schemas
-from gateway.domain import errors
+from gateway.domain import errors, wording
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +97,7 @@ def faults_of(problems: Sequence[Any]) -> list[errors.Fault]:
 
 
 def _fault(place: str, problem: Mapping[str, Any]) -> errors.Fault:
-    return errors.Fault(reason="invalid_value", message=f"`{place}`: {problem['msg']}", field=place)
+    return errors.Fault(reason="invalid_value", message=f"`{place}`: {wording.said(problem)}", field=place)
 
 
 async def _http_exception(request: Request, refused: Exception) -> Response:

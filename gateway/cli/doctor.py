@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,18 +55,17 @@ def doctor(
             "database": database,
         }
     )
-    from gateway import logs, settings
+    from gateway import logs, settings, settings_reference
     from gateway.cli import checks
 
     wanted = settings.load(flags, file=config, environment=os.environ)
     logs.configure("console", quiet=True)
     found = asyncio.run(checks.everything(wanted))
-    shown = settings.redacted(wanted)
     wrong = any(finding.state == "wrong" for finding in found)
     if json:
-        _print_json(found, shown, wrong)
+        _print_json(found, settings.redacted(wanted), wrong)
     else:
-        _print_table(found, shown)
+        _print_table(found, settings_reference.in_effect(wanted))
     raise typer.Exit(1 if wrong else 0)
 
 
@@ -76,7 +76,7 @@ def _print_json(found: list[Finding], settings: dict[str, object], wrong: bool) 
     typer.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
 
 
-def _print_table(found: list[Finding], settings: dict[str, object]) -> None:
+def _print_table(found: list[Finding], settings: Iterable[tuple[str, str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -92,5 +92,5 @@ def _print_table(found: list[Finding], settings: dict[str, object]) -> None:
     console = Console()
     console.print(table)
     console.print("Settings", style="bold")
-    for name, value in settings.items():
-        console.print(f"  {name} = {value}", markup=False, highlight=False)
+    for name, value in settings:
+        console.print(f"  {name} = {value}".rstrip(), markup=False, highlight=False)

@@ -37,11 +37,13 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         ("[limits]\nuploads = 1", "limits.uploads (did you mean limits.upload?)"),
         ("nonsense = 1", "nonsense"),
         ("port = ", "not TOML"),
-        ("port = 99999", "port: Input should be less than or equal to 65535, not 99999"),
+        ("port = 99999", "port: must be at most 65535, not 99999"),
         ('grace = "soon"', "grace: a time is a number of seconds"),
         ('log = "loud"', "log: "),
         ('public_url = "example.org"', "public_url: "),
         ("gpus = []", "gpus: "),
+        ("simulate = -1", "simulate: must be at least 0, not -1"),
+        ('workers_per_gpu = "two"', "workers_per_gpu: must be a whole number, not 'two'"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
@@ -114,6 +116,12 @@ def test_keys_that_are_wrong_are_refused_and_never_shown(text: str, tmp_path: Pa
         settings.load({"api_keys_file": keys})
 
 
+def test_a_short_key_is_told_how_long_it_must_be() -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        settings.load({"api_keys": [f"app:{KEY[:15]}"]})
+    assert caught.value.message == "api_keys.0.key: an API key has at least 16 characters"
+
+
 def test_key_names_differ() -> None:
     with pytest.raises(errors.ConfigError, match="must differ: app"):
         settings.load({"api_keys": [f"app:{KEY}", f"app:{KEY}1"]})
@@ -156,6 +164,34 @@ def test_all_settings_survive_the_way_to_the_server(tmp_path: Path) -> None:
     )
     assert settings.from_json(settings.to_json(given)) == given
     assert given.retention.jobs == 2 * 86400
+
+
+def test_what_is_in_effect_is_shown_as_a_person_writes_it() -> None:
+    given = settings.load(
+        {
+            "api_keys": [f"app@shop:{KEY}"],
+            "database": "postgresql://me:hidden@db/x",
+            "workers": ["http://a:1", "http://b:1"],
+            "grace": 90,
+            "limits": {"upload": "1.5GiB"},
+        }
+    )
+    shown = dict(settings_reference.in_effect(given))
+    assert len(shown) == len(list(settings.names()))
+    expected = {
+        "api_keys": "app@shop:***",
+        "database": "postgresql://me:***@db/x",
+        "workers": "http://a:1,http://b:1",
+        "grace": "90s",
+        "limits.upload": "1.5GiB",
+        "limits.json_body": "32MiB",
+        "retention.jobs": "7d",
+        "comfyui": "",
+        "comfyui_args": "",
+        "allow_origins": "",
+        "port": "8180",
+    }
+    assert {name: shown[name] for name in expected} == expected
 
 
 def test_the_reference_is_what_the_code_prints() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from gateway.domain import errors
+from gateway.domain import errors, wording
 from gateway.domain.templates import model, values
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -97,7 +97,7 @@ def read_sidecar(text: str, source: str) -> Sidecar:
     try:
         return Sidecar.model_validate(data)
     except pydantic.ValidationError as error:
-        faults = map(_fault, error.errors(include_url=False, include_context=False))
+        faults = map(_fault, error.errors(include_url=False))
         raise refusal(source, _by_place(faults)) from None
 
 
@@ -121,7 +121,7 @@ def _by_place(faults: Iterable[errors.Fault]) -> tuple[errors.Fault, ...]:
 def _fault(error: Any) -> errors.Fault:
     place = [str(part) for part in error["loc"] if part not in SCALAR_ARMS]
     known = "parameters" if place[0] == "parameters" and len(place) > 1 else None
-    message = str(error["msg"])
+    message = wording.said(error)
     reason = "invalid_value"
     if error["type"] == "extra_forbidden":
         reason = "unknown_key"
