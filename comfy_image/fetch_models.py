@@ -93,12 +93,20 @@ def _fetch(
 
 
 def _print_list(models: Sequence[manifest.Model]) -> int:
-    for model in models:
-        size = progress.size_text(model.size) if model.size else "size unknown"
-        checked = "" if model.sha256 else ", NO SHA256"
-        groups = f" [{', '.join(model.groups)}]" if model.groups else ""
-        print(f"{model.path}  {size}{checked}{groups}  {model.license or 'licence: see its page'}")
+    try:
+        for model in models:
+            print(_line(model))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
+
+
+def _line(model: manifest.Model) -> str:
+    size = progress.size_text(model.size) if model.size else "size unknown"
+    checked = "" if model.sha256 else ", NO SHA256"
+    groups = f" [{', '.join(model.groups)}]" if model.groups else ""
+    return f"{model.path}  {size}{checked}{groups}  {model.license or 'licence: see its page'}"
 
 
 def _check(fetches: Sequence[download.Fetch]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -398,6 +399,17 @@ def test_a_choice_of_files(place: Place) -> None:
         ]
         assert place.fetch(*entries, extra=["one", "loras/l.safetensors"]) == 0
     assert sorted(path.name for path in place.models.rglob("[a-z]*.safetensors")) == ["l.safetensors", "m.safetensors"]
+
+
+def test_a_reader_of_the_list_that_has_seen_enough_is_no_fault() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "comfy_image.fetch_models", "--list"]
+        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_wrong_name_lists_the_right_ones(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
