@@ -7,25 +7,21 @@ leaving a server that answers and does nothing.
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-import uuid_utils
 import uvicorn
 
-import gateway
-from gateway import assets, dispatch, ports, retention, submission
-from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
+from gateway import building, dispatch, ports, retention
+from gateway.adapters import datadir, processes
 from gateway.api import app as api
-from gateway.api import auth, parts
+from gateway.api import parts
 from gateway.dispatch import reaping
-from gateway.domain import errors, model, placement
+from gateway.domain import errors, model
 from gateway.settings import Settings
 
 _log = structlog.get_logger("gateway")
@@ -54,11 +50,6 @@ class Gateway:
     url: str
     parts: parts.Parts
     dispatch: dispatch.Dispatch
-
-
-def new_id() -> str:
-    """A fresh id; ids sort by time."""
-    return str(uuid_utils.uuid7())
 
 
 async def serve(
@@ -152,123 +143,16 @@ def remote_worker(url: str, *, now: float) -> model.Worker:
 async def _build(
     settings: Settings, data: datadir.DataDir, supervisor: processes.Supervisor | None, stack: AsyncExitStack
 ) -> _Built:
-    clock: ports.Clock = time.time
-    folders = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))
-    known_store = await store.open_store(settings.database or data.database, clock=clock)
-    stack.push_async_callback(known_store.close)
-    known_blobs = blobs.open_blobs(settings.blobs or data.blobs)
-    news = bus.MemoryBus()
-    library = assets.Assets(
-        known_store.assets,
-        known_blobs,
-        clock=clock,
-        new_id=new_id,
-        signer=assets.Signer(data.secret()),
-        retention=settings.retention.uploads,
-    )
-    secrets = submission.Secrets(clock)
-    owner = data.identity()
-    dispatcher = dispatch.Dispatch(
-        dispatch.Ties(
-            queue=known_store.queue,
-            workers=known_store.workers,
-            bus=news,
-            assets=library,
-            connect=comfyui.ComfyClient,
-            choose=placement.least_connections,
-            clock=clock,
-            new_id=new_id,
-            secret_of=secrets.of,
-            forget_secret=secrets.forget,
-            restart_worker=_restarting(supervisor),
-        ),
-        dispatch.Options(owner=owner),
-    )
+    foundation = await building.Foundation.open(settings, data, stack)
+    dispatcher = foundation.dispatch(supervisor)
     stack.push_async_callback(dispatcher.close)
-    orders = submission.Submission(
-        submission.Ties(
-            jobs=known_store.jobs,
-            assets=library,
-            bus=news,
-            secrets=secrets,
-            library=folders,
-            catalogs=dispatcher.catalogs,
-            probe=images.probe_image,
-            bomb_probe=images.refuse_bomb,
-            clock=clock,
-            new_id=new_id,
-            draw_seed=_draw_seed,
-            able=dispatcher.able,
-        ),
-        submission.Rules(
-            retention=settings.retention.jobs,
-            queue_limit=settings.limits.queue,
-            batch_jobs=settings.limits.batch_jobs,
-        ),
-    )
     return _Built(
-        parts=parts.Parts(
-            store=known_store,
-            blobs=known_blobs,
-            bus=news,
-            assets=library,
-            submission=orders,
-            fleet=dispatcher,
-            library=folders,
-            access=_access(settings),
-            clock=clock,
-            version=gateway.__version__,
-            limits=_limits(settings),
-            public_url=settings.public_url,
-        ),
+        parts=foundation.parts(dispatcher),
         dispatch=dispatcher,
-        retention=retention.Retention(
-            queue=known_store.queue, assets=library, bus=news, clock=clock, queue_limit=settings.retention.queued
-        ),
-        reaper=reaping.Reaper(
-            queue=known_store.queue,
-            workers=known_store.workers,
-            bus=news,
-            clock=clock,
-            owner=owner,
-            present=lambda: {view.id for view in dispatcher.views()},
-        ),
-        clock=clock,
+        retention=foundation.retention(),
+        reaper=foundation.reaper(dispatcher),
+        clock=foundation.clock,
     )
-
-
-def _draw_seed() -> int:
-    return random.getrandbits(53)
-
-
-def _access(settings: Settings) -> auth.Access:
-    keys = tuple(
-        auth.ApiKey.of(key.key.get_secret_value(), tenant=model.TenantId(key.tenant)) for key in settings.all_api_keys
-    )
-    return auth.Access(keys=keys, origins=settings.allow_origins, guard_hosts=not keys and not settings.is_public)
-
-
-def _limits(settings: Settings) -> parts.Limits:
-    limits = settings.limits
-    return parts.Limits(
-        json_body=limits.json_body,
-        upload=limits.upload,
-        batch_jobs=limits.batch_jobs,
-        streams=limits.streams,
-        wait=limits.wait,
-    )
-
-
-def _restarting(supervisor: processes.Supervisor | None) -> Callable[[model.WorkerId, str], Coroutine[Any, Any, None]]:
-    async def restart(worker: model.WorkerId, reason: str) -> None:
-        if supervisor is None:
-            return
-        try:
-            await supervisor.restart(worker, reason)
-        except errors.GatewayError as error:
-            _log.warning("worker_restart_failed", worker=worker, reason=error.message)
-
-    return restart
 
 
 async def _follow(supervisor: processes.Supervisor, dispatcher: dispatch.Dispatch, known: asyncio.Event) -> None:

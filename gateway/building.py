@@ -1,0 +1,181 @@
+"""What a gateway is made of: the adapters that the settings ask for, tied to the parts that stand on them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uuid_utils
+
+import gateway
+from gateway import assets, dispatch, ports, retention, submission
+from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
+from gateway.api import auth, parts
+from gateway.dispatch import reaping
+from gateway.domain import errors, model, placement
+from gateway.settings import Settings
+
+_log = structlog.get_logger("gateway")
+
+
+def new_id() -> str:
+    """A fresh id; ids sort by time."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What all parts stand on, and how each part is made of it."""
+
+    settings: Settings
+    owner: str
+    store: ports.Store
+    blobs: ports.Blobs
+    bus: ports.Bus
+    assets: assets.Assets
+    secrets: submission.Secrets
+    library: template_folders.TemplateFolders
+    clock: ports.Clock
+
+    @classmethod
+    async def open(cls, settings: Settings, data: datadir.DataDir, stack: AsyncExitStack) -> Foundation:
+        """Open store and blobs; `stack` closes them."""
+        clock: ports.Clock = time.time
+        folders = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))
+        known_store = await store.open_store(settings.database or data.database, clock=clock)
+        stack.push_async_callback(known_store.close)
+        known_blobs = blobs.open_blobs(settings.blobs or data.blobs)
+        return cls(
+            settings=settings,
+            owner=data.identity(),
+            store=known_store,
+            blobs=known_blobs,
+            bus=bus.MemoryBus(),
+            assets=assets.Assets(
+                known_store.assets,
+                known_blobs,
+                clock=clock,
+                new_id=new_id,
+                signer=assets.Signer(data.secret()),
+                retention=settings.retention.uploads,
+            ),
+            secrets=submission.Secrets(clock),
+            library=folders,
+            clock=clock,
+        )
+
+    def dispatch(self, supervisor: processes.Supervisor | None) -> dispatch.Dispatch:
+        """Dispatch over every worker; `supervisor` restarts the local ones."""
+        ties = dispatch.Ties(
+            queue=self.store.queue,
+            workers=self.store.workers,
+            bus=self.bus,
+            assets=self.assets,
+            connect=comfyui.ComfyClient,
+            choose=placement.least_connections,
+            clock=self.clock,
+            new_id=new_id,
+            secret_of=self.secrets.of,
+            forget_secret=self.secrets.forget,
+            restart_worker=_restarting(supervisor),
+        )
+        return dispatch.Dispatch(ties, dispatch.Options(owner=self.owner))
+
+    def parts(self, dispatcher: dispatch.Dispatch) -> parts.Parts:
+        """What the API stands on."""
+        return parts.Parts(
+            store=self.store,
+            blobs=self.blobs,
+            bus=self.bus,
+            assets=self.assets,
+            submission=self._submission(dispatcher),
+            fleet=dispatcher,
+            library=self.library,
+            access=_access(self.settings),
+            clock=self.clock,
+            version=gateway.__version__,
+            limits=_limits(self.settings),
+            public_url=self.settings.public_url,
+        )
+
+    def _submission(self, dispatcher: dispatch.Dispatch) -> submission.Submission:
+        ties = submission.Ties(
+            jobs=self.store.jobs,
+            assets=self.assets,
+            bus=self.bus,
+            secrets=self.secrets,
+            library=self.library,
+            catalogs=dispatcher.catalogs,
+            probe=images.probe_image,
+            bomb_probe=images.refuse_bomb,
+            clock=self.clock,
+            new_id=new_id,
+            draw_seed=_draw_seed,
+            able=dispatcher.able,
+        )
+        rules = submission.Rules(
+            retention=self.settings.retention.jobs,
+            queue_limit=self.settings.limits.queue,
+            batch_jobs=self.settings.limits.batch_jobs,
+        )
+        return submission.Submission(ties, rules)
+
+    def retention(self) -> retention.Retention:
+        """The loop that forgets."""
+        return retention.Retention(
+            queue=self.store.queue,
+            assets=self.assets,
+            bus=self.bus,
+            clock=self.clock,
+            queue_limit=self.settings.retention.queued,
+        )
+
+    def reaper(self, dispatcher: dispatch.Dispatch) -> reaping.Reaper:
+        """The loop that gives back what runs on workers that are gone."""
+        return reaping.Reaper(
+            queue=self.store.queue,
+            workers=self.store.workers,
+            bus=self.bus,
+            clock=self.clock,
+            owner=self.owner,
+            present=lambda: {view.id for view in dispatcher.views()},
+        )
+
+
+def _draw_seed() -> int:
+    return random.getrandbits(53)
+
+
+def _access(settings: Settings) -> auth.Access:
+    keys = tuple(
+        auth.ApiKey.of(key.key.get_secret_value(), tenant=model.TenantId(key.tenant)) for key in settings.all_api_keys
+    )
+    return auth.Access(keys=keys, origins=settings.allow_origins, guard_hosts=not keys and not settings.is_public)
+
+
+def _limits(settings: Settings) -> parts.Limits:
+    limits = settings.limits
+    return parts.Limits(
+        json_body=limits.json_body,
+        upload=limits.upload,
+        batch_jobs=limits.batch_jobs,
+        streams=limits.streams,
+        wait=limits.wait,
+    )
+
+
+def _restarting(supervisor: processes.Supervisor | None) -> Callable[[model.WorkerId, str], Coroutine[Any, Any, None]]:
+    async def restart(worker: model.WorkerId, reason: str) -> None:
+        if supervisor is None:
+            return
+        try:
+            await supervisor.restart(worker, reason)
+        except errors.GatewayError as error:
+            _log.warning("worker_restart_failed", worker=worker, reason=error.message)
+
+    return restart
