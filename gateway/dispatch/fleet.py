@@ -48,10 +48,18 @@ class Member:
             case link.LinkState.CONNECTING:
                 return model.WorkerState.STARTING
             case link.LinkState.UNREACHABLE:
-                starting = self.process is not None and self.link.catalog is None
+                starting = self.process is not None and not self.process.failure and self.link.catalog is None
                 return model.WorkerState.STARTING if starting else model.WorkerState.UNREACHABLE
             case link.LinkState.QUARANTINED:
                 return model.WorkerState.QUARANTINED
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with it, for people; that a process which was just started is not there yet is no trouble."""
+        if self.process is not None and self.process.failure:
+            return self.process.failure
+        is_expected = self.state is model.WorkerState.STARTING and not self.link.answered
+        return None if is_expected else self.link.reason
 
     def view(self) -> model.WorkerView:
         """The worker as people see it."""
@@ -83,7 +91,7 @@ class Member:
             device=facts.device,
             vram_total=facts.vram_total,
             vram_free=facts.vram_free,
-            last_error=self.link.reason,
+            last_error=self.trouble,
         )
 
 

@@ -66,6 +66,7 @@ class Link:
     reason: str | None = None  #: why it is not ready, in plain words
     since: float = 0.0
     client_id: str | None = None  #: of the open socket; None while there is none
+    answered: bool = False  #: it has been there, at least once
     catalog: NodeCatalog | None = None
     catalog_at: float = 0.0  #: when it was read; 0 asks for reading it again
     facts: answers.WorkerFacts = field(default_factory=answers.WorkerFacts)
@@ -87,6 +88,7 @@ class Link:
         stood = False
         try:
             facts = await self.client.facts()
+            self.answered = True
             self.admit(facts)
             self.facts = facts
             await self.refresh()
@@ -172,12 +174,16 @@ class Link:
             _log.info("quarantine_ended", worker=self.worker.id, reason="its connection ended, so it has restarted")
         if (state, reason) == (self.state, self.reason):
             return
-        starting = self.state is LinkState.CONNECTING  # not there yet is normal
-        log = _log.info if state is LinkState.READY or starting else _log.warning
-        log(f"worker_{state}", worker=self.worker.id, url=self.worker.url, reason=reason)
+        self._log_turn(state)(f"worker_{state}", worker=self.worker.id, url=self.worker.url, reason=reason)
         self.state, self.reason, self.since = state, reason, self.clock()
         if state is LinkState.READY:
             self.on_ready()
+
+    def _log_turn(self, state: LinkState) -> Callable[..., None]:
+        """Not to be there yet is normal, all the more for a process that has only just been started."""
+        if not self.answered and self.worker.kind is not model.WorkerKind.REMOTE:
+            return _log.debug
+        return _log.info if LinkState.CONNECTING is self.state or state is LinkState.READY else _log.warning
 
     def _call_all(self) -> None:
         for follow in tuple(self._follows.values()):

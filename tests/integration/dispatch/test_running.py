@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,29 @@ async def test_real_and_simulated_workers_never_mix(tmp_path: Path) -> None:
         view = await site.worker_is("real", lambda view: view.state == "unreachable")
         assert view.last_error == "real is real, but w0 is simulated: the two never mix"
     await runner.cleanup()
+
+
+async def test_a_process_that_is_not_there_yet_is_starting_and_nothing_is_wrong_with_it(tmp_path: Path) -> None:
+    asked = asyncio.Semaphore(0)
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.release()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    process = model.WorkerProcess(
+        id=model.WorkerId("gpu0"), url=f"http://127.0.0.1:{port}", kind=model.WorkerKind.LOCAL, pid=1
+    )
+    async with open_site(tmp_path) as site:
+        await site.dispatch.processes_changed([process])
+        for _ in range(4):  # tries again, so it has failed before
+            await asyncio.wait_for(asked.acquire(), 10)
+        (view,) = site.dispatch.views()
+        assert (view.state, view.last_error) == (model.WorkerState.STARTING, None)
+        given_up = dataclasses.replace(process, pid=None, failure="it ended 5 times in a row")
+        await site.dispatch.processes_changed([given_up])
+        (view,) = site.dispatch.views()
+        assert (view.state, view.last_error) == (model.WorkerState.UNREACHABLE, "it ended 5 times in a row")
+    server.close()
+    await server.wait_closed()
