@@ -52,10 +52,10 @@ class DataDir:
     def socket(self) -> Path:
         """The supervisor's socket; in the user's runtime folder when the path would be too long for one."""
         here = self.path / "supervisor.sock"
-        if len(os.fsencode(here)) <= _SOCKET_PATH_LIMIT:
+        if _is_short(here):
             return here
-        name = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
-        return _runtime_folder() / f"{name}.sock"
+        name = f"{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]}.sock"
+        return _runtime_folder(name) / name
 
     def identity(self) -> str:
         """A name for whoever owns this directory, the same after each restart and different on every host."""
@@ -73,15 +73,23 @@ class DataDir:
         return file.read_bytes()
 
 
-def _runtime_folder() -> Path:
+def _runtime_folder(name: str) -> Path:
+    """A folder of this user alone in which a socket of that name has a short enough path."""
+    own = f"comfy-gateway-{os.getuid()}"
     given = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(given) if given else Path(tempfile.gettempdir()) / f"comfy-gateway-{os.getuid()}"
-    folder = folder / "comfy-gateway" if given else folder
+    places = [Path(tempfile.gettempdir()) / own, Path("/tmp") / own]  # noqa: S108 - checked below to be ours alone
+    if given:
+        places.insert(0, Path(given) / "comfy-gateway")
+    folder = next((place for place in places if _is_short(place / name)), places[-1])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.stat()
     if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
         raise errors.ConfigError(f"{folder} belongs to somebody else or is open to others: choose a shorter --data-dir")
     return folder
+
+
+def _is_short(path: Path) -> bool:
+    return len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT
 
 
 def at(path: Path) -> DataDir:

@@ -18,7 +18,8 @@ def tree(cls: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
         return
     yield cls
     for below in cls.__subclasses__():
-        yield from tree(below)
+        if below.__module__ == errors.__name__:  # the command line has some of its own
+            yield from tree(below)
 
 
 def says(cls: type[errors.GatewayError]) -> str:
