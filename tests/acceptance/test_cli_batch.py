@@ -157,7 +157,7 @@ def test_a_file_that_is_wrong_orders_nothing(gateway: Running, there: Mapping[st
     (tmp_path / "bad.csv").write_text("promt,steps\nnothing 1,5\nnothing 2,many\n")
     refused = call(tmp_path, "batch", "bad.csv", "-t", "sd15", more=there)
     assert refused.returncode == 2
-    assert "Did you mean prompt?" in refused.stderr
+    assert "Did you mean prompt?" in " ".join(refused.stderr.split())
     assert refused.stderr.splitlines()[1].split()[:2] == ["line", "parameter"]
     assert not ordered(gateway, "nothing")
     assert call(tmp_path, "batch", "none.csv", "-t", "sd15", more=there).returncode == 2
