@@ -71,7 +71,7 @@ class _Over(Exception):
 @dataclass(slots=True, kw_only=True, eq=False)
 class AttemptRun:
     """Drives one claim on one worker. `on_free` is called once, when the worker can take its next job: as soon as the
-    run has ended there, before our downloads are."""
+    run has ended there, before we read its history or fetch its files."""
 
     claim: model.Claim
     link: link.Link
@@ -236,6 +236,8 @@ class AttemptRun:
                 if self._hint is not watch.EndHint.WRITTEN:
                     self._hint = hint
                 self._wake.set()
+                if hint is watch.EndHint.WRITTEN:
+                    self.free()  # it runs nothing of ours now: its next job need not wait for what we read and fetch
 
     def _on_change(self) -> None:
         self._look_now = True
