@@ -71,6 +71,7 @@ class Submission:
     def __init__(self, ties: Ties, limits: rules.Rules | None = None) -> None:
         self._ties = ties
         self._rules = limits or rules.Rules()
+        self._turns = asyncio.Semaphore(self._rules.at_once)
         self._pictures = pictures.Pictures(
             ties.assets, probe=ties.probe, bomb_probe=ties.bomb_probe, max_bytes=self._rules.image_bytes
         )
@@ -93,6 +94,10 @@ class Submission:
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
+        async with self._turns:
+            return await self._submit_graph(tenant, workflow, wishes)
+
+    async def _submit_graph(self, tenant: model.TenantId, workflow: object, wishes: Wishes) -> model.Job:
         catalogs = self._ties.catalogs()
         facts = checks.Facts(catalogs)
         resolved = await references.resolve(self._ties.assets, tenant, _sound(workflow, catalogs), facts)
@@ -122,11 +127,12 @@ class Submission:
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
-        plan = await self._planner.plan(tenant, self._ties.library().get(name), inputs)
-        job, faults = self._planned_job(tenant, plan, wishes)
-        if faults:
-            raise _refused_by_all(faults)
-        return (await self._queue([job], wishes))[0]
+        async with self._turns:
+            plan = await self._planner.plan(tenant, self._ties.library().get(name), inputs)
+            job, faults = self._planned_job(tenant, plan, wishes)
+            if faults:
+                raise _refused_by_all(faults)
+            return (await self._queue([job], wishes))[0]
 
     async def submit_batch(
         self,
