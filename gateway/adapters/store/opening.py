@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import Final
 
 import sqlalchemy as sa
+import tenacity
 import uuid_utils
 from sqlalchemy import exc
 
@@ -14,6 +16,7 @@ from gateway.adapters.store import assets, engines, jobs, known, migrating, queu
 from gateway.domain import errors
 
 CHECK_SECONDS: Final = 5.0
+BUSY_SECONDS: Final = 5.0  #: of others that open the same database at this moment
 _CHECK: Final = sa.text("INSERT INTO probe (id, at) VALUES (1, :at) ON CONFLICT (id) DO UPDATE SET at = excluded.at")
 
 
@@ -43,9 +46,21 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
 
 
 def _migrate(backend: engines.Backend) -> None:
+    # SQLite's busy time-out does not hold for the switch to WAL: who comes second is refused at once.
+    patient = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_busy),
+        wait=tenacity.wait_random(0.01, 0.1),
+        stop=tenacity.stop_after_delay(BUSY_SECONDS),
+        reraise=True,
+    )
     try:
-        migrating.migrate(backend.engine)
+        patient(migrating.migrate, backend.engine)
     except exc.DBAPIError as error:
         if error.orig is None or not backend.unavailable(error.orig):
             raise
         raise errors.StoreUnavailable(f"The database cannot be opened: {error.orig}") from error
+
+
+def _is_busy(error: BaseException) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, exc.DBAPIError) else 0
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
