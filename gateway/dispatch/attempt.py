@@ -112,7 +112,6 @@ class AttemptRun:
             return over.ending
         finally:
             self.free()
-            self.link.unfollow(self.id)
             if self._collector is not None:
                 await self._collector.close()
 

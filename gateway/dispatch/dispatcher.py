@@ -1,15 +1,15 @@
 """Dispatch: idle workers take queued jobs; attempts are driven to their end and settled.
 
-Three loops live in one TaskGroup. `_place` wakes on signals (work was queued, a worker became free) and lets the store
+All loops live in one TaskGroup. `_place` wakes on signals (work was queued, a worker became free) and lets the store
 claim what `choose` decides, in one transaction. `_tend` renews worker leases, adopts attempts that are found open,
-and looks after workers. `_listen` of each member keeps its link. Every attempt is a task of its own; `settle` is the
-one place where an attempt's end is written, and the one place that is shielded from cancellation.
+and looks after workers. Each member's `Link.run` keeps its connection. Every attempt is a task of its own; `settle` is
+the one place where an attempt's end is written, and the one place that is shielded from cancellation.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -61,7 +61,6 @@ class Dispatch:
         self._ties = ties
         self._options = options
         self._fleet = fleet.Fleet()
-        self._requirements: Mapping[str, Requirements] = {}
         self._group: asyncio.TaskGroup | None = None
         self._placing = True
         self._waiting = True  #: whether jobs may wait that an idle worker could take
@@ -245,8 +244,7 @@ class Dispatch:
         """Claim until every place is taken or nothing is left that fits."""
         self._waiting = True  # a place that becomes free meanwhile calls for another round
         while self._placing and any(member.takes_work for member in self._fleet.members.values()):
-            self._requirements = await self._ties.queue.requirements()
-            slots = self._fleet.slots(self._requirements)
+            slots = self._fleet.slots(await self._ties.queue.requirements())
             if not slots:
                 return
             now = self._ties.clock()
