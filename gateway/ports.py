@@ -1,6 +1,6 @@
 """What the gateway needs from the outside, as small Protocols. Adapters implement them; nobody inherits them.
 
-The store is four ports over one database, so that each reader sees only what it needs. Every method is one unit of
+The store is several ports over one database, so that each reader sees only what it needs. Every method is one unit of
 work: it happens whole or not at all, and what it returned is on disk. All of them raise `errors.StoreUnavailable`
 when the database cannot be used (locked, full, gone) and stay usable afterwards.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.domain import model
 from gateway.domain.comfy import answers, frames, history
@@ -216,14 +216,32 @@ class Assets(Protocol):
         ...
 
 
+class Learned(Protocol):
+    """What was learned from runs, by learner (`kind`) and key; bodies are JSON objects. Losing some of it costs time,
+    never a job."""
+
+    async def load(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
+        """All that a learner kept, by key."""
+        ...
+
+    async def keep(self, kind: str, bodies: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write these, over what was there under their keys."""
+        ...
+
+    async def forget(self, kind: str, *, unused_since: float) -> None:
+        """Drop what was last written before that time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """The four ports over one database, and its life."""
+    """The ports over one database, and its life."""
 
     jobs: Jobs
     queue: Queue
     workers: Workers
     assets: Assets
+    learned: Learned
     check: Callable[[], Awaitable[None]]  #: StoreUnavailable when a write would fail now
     close: Callable[[], Awaitable[None]]
 

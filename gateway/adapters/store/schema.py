@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway.adapters.store.columns import Json, Prose, Word
 
-REVISION: Final = "0001"  #: the newest migration
+REVISION: Final = "0007"  #: the newest migration
 
 metadata = sa.MetaData(
     naming_convention={
@@ -233,6 +233,17 @@ workers = sa.Table(
     sa.Column("lease_boot", Word),
     sa.Column("lease_epoch", sa.Integer, nullable=False, server_default="0"),
     sa.Column("lease_until", sa.Double, nullable=False, server_default="0"),
+)
+
+#: What was learned from runs (`kind` names the learner), so that a restart does not forget it.
+learned = sa.Table(
+    "learned",
+    metadata,
+    sa.Column("kind", Word, primary_key=True),
+    sa.Column("key", Word, primary_key=True),
+    sa.Column("body", Json, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: One row that `check` writes.
