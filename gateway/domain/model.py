@@ -110,6 +110,7 @@ class Attempt:
     outcome: Outcome | None = None  #: None while it is open
     reason: str | None = None  #: in plain words
     error: JobError | None = None
+    client_id: str | None = None  #: the socket that its frames were meant for when it was claimed
     node_errors: Mapping[str, Any] | None = None  #: of a 200 answer to POST: outputs that were dropped
 
 
@@ -149,6 +150,24 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a job may take, in seconds; None: the gateway's own bounds hold."""
+
+    queue: float | None = None  #: queued for longer, it expires
+    run: float | None = None  #: running for longer, the attempt is stopped
+    idle: float | None = None  #: no sign of life for longer, the attempt is stopped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a job that ran out of memory needs for its next try."""
+
+    alone_on: WorkerId | None = None  #: nothing else on that worker's card meanwhile
+    until: float = 0.0  #: not longer than this does it wait for `alone_on`
+    more_than: int = 0  #: bytes of card memory that were too few
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job to be queued. `graph` is the bound API-format graph as JSON bytes, opaque from here on;
     asset references in it stay references until a worker is known."""
@@ -169,6 +188,8 @@ class NewJob:
     parent_id: JobId | None = None
     max_tries: int = 3
     needs_secret: bool = False  #: it came with a partner API key, which lives in memory only
+    size: int = 0  #: pixels that its graph makes at once, at most; 0: it does not say
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +228,16 @@ class Candidate:
     priority: int
     created_at: float
     avoid: frozenset[WorkerId] = frozenset()  #: workers that lost it before: others first
+    template: str | None = None
+    size: int = 0  #: as in NewJob
+    since: float = 0.0  #: before this it may not be tried again
+    room: Room | None = None
+    refuses: frozenset[WorkerId] = frozenset()  #: workers that must not get it now
+
+    @property
+    def family(self) -> str:
+        """What it is compared with when something was learned: jobs of one template, or of one kind of graph."""
+        return self.template or self.requirements_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +250,8 @@ class Slot:
     connections: int = 0  #: prompts on it, ours and others'
     simulated: bool = False
     jobs_done: int = 0
+    vram: int | None = None  #: bytes of card memory; None: not known
+    client_id: str | None = None  #: of the open socket, which frames of an attempt will be addressed to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +276,16 @@ class Claim:
     needs_secret: bool = False
     canceling: bool = False  #: cancel was asked for before this gateway started
     resumed: bool = False  #: found open at start-up: ask the worker before sending anything
+    requirements_key: str = ""
+    size: int = 0
+    tries: int = 0  #: attempts spent before this one
+    room: Room | None = None
+    limits: Limits = Limits()
+
+    @property
+    def family(self) -> str:
+        """As of a candidate."""
+        return self.template or self.requirements_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +322,7 @@ class Ending:
     outputs_reused: bool = False
     retry_at: float | None = None  #: not before this time, if it is queued again
     avoid: bool = True  #: whether a retry prefers another worker
+    room: Room | None = None  #: what the retry needs
 
 
 class WorkerKind(StrEnum):
@@ -338,7 +382,10 @@ class WorkerProcess:
     pid: int | None = None  #: None while it does not run
     restarts: int = 0
     idle_seconds: float | None = None  #: how long the process has used no CPU worth the name; None: not known
+    gpu_idle_seconds: float | None = None  #: how long its card has done nothing, whoever uses it; None: not known
+    memory_bytes: int | None = None  #: of the machine's memory, children included; None: not known
     failure: str | None = None  #: why the supervisor stopped restarting it
+    log_tail: str | None = None  #: the end of its log, once the supervisor stopped restarting it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,6 +411,7 @@ class WorkerView:
     vram_total: int | None = None
     vram_free: int | None = None
     last_error: str | None = None
+    log_tail: str | None = None  #: the end of the log of a local worker that is not started any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
