@@ -16,6 +16,7 @@ from gateway.domain import model
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.states import JobStatus
+from gateway.domain.templates import records
 
 Choose = Callable[[Sequence[model.Candidate], Sequence[model.Slot]], Sequence[model.Assignment]]
 Clock = Callable[[], float]  #: seconds since the epoch, UTC
@@ -233,6 +234,58 @@ class Learned(Protocol):
         ...
 
 
+class Templates(Protocol):
+    """Versions of templates, templates that were added over the API, aliases, and conversions. Not scoped by tenant."""
+
+    async def keep(self, versions: Sequence[records.NewVersion]) -> None:
+        """Record versions that are their templates' newest now; those that are known become the newest again."""
+        ...
+
+    async def newest(self) -> Mapping[str, records.VersionInfo]:
+        """The newest version of each template that there ever was, by name."""
+        ...
+
+    async def versions(self, name: str) -> tuple[records.VersionInfo, ...]:
+        """A template's versions, newest first; empty when none is known."""
+        ...
+
+    async def content(self, name: str, version: str) -> records.Content:
+        """What a version is made of; NotFound."""
+        ...
+
+    async def heads(self) -> Mapping[str, records.Head]:
+        """The templates that were added over the API, by name."""
+        ...
+
+    async def put(self, version: records.NewVersion, *, create: bool) -> bool:
+        """Make this the content of a template that was added over the API, its version recorded; True when the
+        template is new. Conflict when `create` and it is there."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Forget a template that was added over the API, and its aliases; its versions stay. NotFound."""
+        ...
+
+    async def aliases(self) -> tuple[records.Alias, ...]:
+        """All aliases with their moves, removed ones included."""
+        ...
+
+    async def move(
+        self, template: str, alias: str, to: Callable[[records.Alias | None], records.Move]
+    ) -> records.Alias:
+        """Point an alias elsewhere: `to` says where, given what it is (None: never set), and may raise. NotFound when
+        the template has no such version. Moves of one alias happen one after the other."""
+        ...
+
+    async def conversion(self, source: str) -> bytes | None:
+        """The graph as JSON that this digest of an editor's file was converted to, if it was."""
+        ...
+
+    async def keep_conversion(self, source: str, graph: bytes) -> None:
+        """Remember a conversion; the first one stays."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """The ports over one database, and its life."""
@@ -242,6 +295,7 @@ class Store:
     workers: Workers
     assets: Assets
     learned: Learned
+    templates: Templates
     check: Callable[[], Awaitable[None]]  #: StoreUnavailable when a write would fail now
     close: Callable[[], Awaitable[None]]
 
@@ -355,7 +409,18 @@ class WorkerClient(Protocol):
         ...
 
     async def cancel(self, prompt_id: str) -> None:
-        """Take a prompt out of the queue or interrupt it, and no other; one that is gone is no error."""
+        """Take a prompt out of the queue or interrupt it, and no other; one that is gone is no error.
+
+        Unless `cancels_atomically`, the prompt behind it could be hit should it end at this very moment.
+        """
+        ...
+
+    async def cancels_atomically(self) -> bool:
+        """Whether `cancel` is safe with prompts waiting behind the one that runs."""
+        ...
+
+    async def forget(self, prompt_id: str) -> None:
+        """Drop the history entry of a prompt; one that is gone is no error."""
         ...
 
     def view(self, file: history.OutputFile) -> AsyncIterator[bytes]:

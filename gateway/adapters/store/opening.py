@@ -12,7 +12,7 @@ import uuid_utils
 from sqlalchemy import exc
 
 from gateway import ports
-from gateway.adapters.store import assets, engines, jobs, known, learned, migrating, queue, units, workers
+from gateway.adapters.store import assets, engines, jobs, known, learned, migrating, queue, templates, units, workers
 from gateway.domain import errors
 
 CHECK_SECONDS: Final = 5.0
@@ -41,6 +41,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
         workers=workers.Workers(run, boot=boot),
         assets=assets.Assets(run, clock=clock),
         learned=learned.Learned(run, clock=clock),
+        templates=templates.Templates(run, clock=clock),
         check=check,
         close=run.close,
     )

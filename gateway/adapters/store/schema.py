@@ -246,6 +246,54 @@ learned = sa.Table(
     sqlite_with_rowid=False,
 )
 
+#: Versions of templates. `content` is packed JSON; the default files that it names are apart, by their digest.
+template_versions = sa.Table(
+    "template_versions",
+    metadata,
+    sa.Column("name", Word, primary_key=True),
+    sa.Column("version", Word, primary_key=True),
+    sa.Column("origin", Word, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("current_at", sa.Double, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+
+template_files = sa.Table(
+    "template_files",
+    metadata,
+    sa.Column("digest", Word, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+#: Templates that were added over the API.
+template_heads = sa.Table(
+    "template_heads",
+    metadata,
+    sa.Column("name", Word, primary_key=True),
+    sa.Column("version", Word, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: `moves`: what the alias pointed to, oldest first; the last is now.
+template_aliases = sa.Table(
+    "template_aliases",
+    metadata,
+    sa.Column("template", Word, primary_key=True),
+    sa.Column("alias", Word, primary_key=True),
+    sa.Column("moves", Json, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Graphs (packed) that the editor's files were converted to, by the digest of the file.
+template_conversions = sa.Table(
+    "template_conversions",
+    metadata,
+    sa.Column("source", Word, primary_key=True),
+    sa.Column("graph", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
 #: One row that `check` writes.
 probe = sa.Table(
     "probe",
