@@ -53,6 +53,34 @@ def find() -> Found:
         return Found(missing=str(error))
 
 
+class Utilisation:
+    """How busy the GPU is that `CUDA_VISIBLE_DEVICES` names, whoever uses it. NVML stays open: to open it is slow."""
+
+    def __init__(self, visible: str | None) -> None:
+        self._visible = visible
+        self._handle: Any = None
+
+    def __call__(self) -> float | None:
+        """Right now, 0..1; None: NVML does not tell, as for slices of a card."""
+        if not self._visible:
+            return None
+        try:
+            if self._handle is None:
+                pynvml.nvmlInit()
+                self._handle = _handle(self._visible)
+            rates: Any = pynvml.nvmlDeviceGetUtilizationRates(self._handle)
+            return int(rates.gpu) / 100
+        except pynvml.NVMLError:
+            self._handle = None
+            return None
+
+
+def _handle(visible: str) -> Any:
+    if visible.isdigit():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(visible))
+    return pynvml.nvmlDeviceGetHandleByUUID(visible)
+
+
 @contextmanager
 def _nvml() -> Generator[None]:
     pynvml.nvmlInit()

@@ -60,5 +60,8 @@ def _process(entry: dict[str, Any]) -> model.WorkerProcess:
         pid=entry["pid"],
         restarts=entry["restarts"],
         idle_seconds=entry["idle_seconds"],
+        gpu_idle_seconds=entry["gpu_idle_seconds"],
+        memory_bytes=entry["memory_bytes"],
         failure=entry["failure"],
+        log_tail=entry["log_tail"],
     )

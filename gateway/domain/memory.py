@@ -2,8 +2,8 @@
 
 Knowledge is kept per family (a template, or a kind of graph) and size. A larger job of the same family needs at least
 as much; a job that succeeds on a smaller card, or at a larger size, proves older knowledge wrong. Two things are
-learned: *too small*, when a job ran out of memory alone on a card that was freed before, and *tight*, when it ran out of it in
-the company of what else was loaded there. Where it is tight a job runs alone.
+learned: *too small*, when a job ran out of memory alone on a card that was freed before, and *tight*, when it ran out
+of it in the company of what else was loaded there. Where it is tight a job runs alone.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from gateway.adapters import gpus
 from gateway.domain import errors
 from gateway.settings import Restart
 from gateway.supervisor import child, logfile, meter, plan, restarts
@@ -44,6 +45,7 @@ class LocalWorker:
     started_at: float | None = None
     last_exit: str | None = None
     failure: str | None = None
+    log_tail: str | None = None  #: the end of its log, once it was given up
     _child: child.Child | None = None
     _meter: meter.CpuMeter | None = None
     _asked: str | None = None  #: why a person or the watchdog wants a new process
@@ -78,8 +80,8 @@ class LocalWorker:
         except errors.ConfigError as error:  # no process, port or file left: that may pass
             _log.error("worker_not_started", worker=self.spec.id, reason=error.message)
             return 0.0, NOT_STARTED
-        self._meter = meter.CpuMeter(running.pid)
-        self.state, self.started_at, self.failure = State.RUNNING, time.time(), None
+        self._meter = meter.CpuMeter(running.pid, gpu_busy=gpus.Utilisation(self.spec.gpu))
+        self.state, self.started_at, self.failure, self.log_tail = State.RUNNING, time.time(), None, None
         began = time.monotonic()
         _log.info("worker_started", worker=self.spec.id, pid=running.pid, url=self.spec.url, gpu=self.spec.gpu)
         status = await running.ended()
@@ -111,12 +113,13 @@ class LocalWorker:
     def _give_up(self, record: restarts.Record) -> None:
         self.state = State.FAILED
         self.failure = f"it ended {record.failures} times in a row; last, {self.last_exit}"
+        self.log_tail = logfile.tail(self.spec.log)
         _log.error(
             "worker_failed",
             worker=self.spec.id,
             reason=self.failure,
             log=str(self.spec.log),
-            last_lines=logfile.tail(self.spec.log),
+            last_lines=self.log_tail,
             way_out=f"mend the cause, then: comfy-gateway workers restart {self.spec.id}",
         )
 
@@ -154,5 +157,8 @@ class LocalWorker:
             "log": str(self.spec.log),
             "last_exit": self.last_exit,
             "failure": self.failure,
+            "log_tail": self.log_tail,
             "idle_seconds": self._meter.idle_seconds if self._meter else None,
+            "gpu_idle_seconds": self._meter.gpu_idle_seconds if self._meter else None,
+            "memory_bytes": self._meter.memory_bytes if self._meter else None,
         }

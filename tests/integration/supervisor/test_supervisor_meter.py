@@ -33,6 +33,9 @@ def test_work_is_told_from_waiting(code: str, busy: bool) -> None:
         measured.sample(now)
         assert measured.idle_seconds is not None
         assert (measured.idle_seconds == 0) is busy
+        assert measured.gpu_idle_seconds is None
+        assert measured.memory_bytes is not None
+        assert measured.memory_bytes > 1_000_000
     finally:
         process.kill()
         process.wait()
@@ -48,3 +51,14 @@ def test_a_process_that_is_gone_tells_nothing() -> None:
     measured = meter.CpuMeter(process.pid)
     measured.sample(time.monotonic() + 1)
     assert measured.idle_seconds is None
+    assert measured.memory_bytes is None
+
+
+def test_a_card_that_computes_is_told_from_one_that_waits() -> None:
+    busy: list[float | None] = [0.4, 0.0, 0.0, None]
+    measured = meter.CpuMeter(os.getpid(), now=100.0, gpu_busy=lambda: busy.pop(0))
+    seen: list[float | None] = []
+    for now in (110.0, 120.0, 130.0, 140.0):
+        measured.sample(now)
+        seen.append(measured.gpu_idle_seconds)
+    assert seen == [0.0, 10.0, 20.0, None]

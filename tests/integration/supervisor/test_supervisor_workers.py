@@ -75,6 +75,7 @@ async def test_a_crash_loop_stops_with_its_last_words_and_a_person_can_start_it_
         assert one.failure == "it ended 3 times in a row; last, it ended with status 1"
         told = capsys.readouterr().out + caplog.text
         assert "no module named torch" in told
+        assert one.as_dict()["log_tail"] == "no module named torch\n" * 2 + "no module named torch"
         one.restart("mended")
         await until(lambda: one.restarts >= 3)
 
