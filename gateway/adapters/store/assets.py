@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import idempotency, rows, schema, units
+from gateway.adapters.store import idempotency, rows, schema, statements, units
 from gateway.domain import errors, model
 
 _assets = schema.assets
@@ -80,7 +80,7 @@ class Assets:
     async def add(self, asset: model.Asset, *, idempotency_key: str | None = None) -> model.Asset:
         """Record an asset; IdempotencyKeyReuse."""
 
-        def write(tx: sa.Connection) -> None:
+        def write(tx: statements.Transaction) -> None:
             if idempotency_key is not None:
                 idempotency.take(tx, asset.tenant, f"asset:{idempotency_key}", at=asset.created_at)
             tx.execute(ADD_ASSETS, rows.asset_values(asset))
@@ -122,7 +122,7 @@ class Assets:
         values = {"tenant": tenant, "now": self._clock()}
         keys = {path: rows.digest(path) for path in file_paths}
 
-        def read(tx: sa.Connection) -> dict[str, model.Asset]:
+        def read(tx: statements.Transaction) -> dict[str, model.Asset]:
             found = {path: tx.execute(_BY_PATH, {"path_key": key, **values}).first() for path, key in keys.items()}
             return {path: rows.asset(row) for path, row in found.items() if row is not None}
 
@@ -134,7 +134,7 @@ class Assets:
         """Move an asset's expiry later, never earlier; NotFound; IdempotencyKeyReuse."""
         now = self._clock()
 
-        def write(tx: sa.Connection) -> model.Asset:
+        def write(tx: statements.Transaction) -> model.Asset:
             tx.execute(_EXTEND, {"b_id": asset_id, "until": expires_at})
             row = tx.execute(_ONE, {"id": asset_id}).one_or_none()
             if row is None:
@@ -154,7 +154,7 @@ class Assets:
         if not hashes:
             return frozenset()
         values = {"hashes": list(hashes)}
-        used = await self._run.read(lambda tx: tx.execute(_USED_HASHES, values).scalars().all())
+        used = await self._run.read(lambda tx: tx.execute(_USED_HASHES, values).scalars())
         return frozenset(hashes).difference(used)
 
 
@@ -162,7 +162,7 @@ def _no_asset(asset_id: str) -> errors.NotFound:
     return errors.NotFound(f"There is no asset {asset_id!r}.")
 
 
-def _delete(tx: sa.Connection, tenant: str, asset_id: str) -> str | None:
+def _delete(tx: statements.Transaction, tenant: str, asset_id: str) -> str | None:
     row = tx.execute(_ONE_OF_LOCKED, {"id": asset_id, "tenant": tenant}).one_or_none()
     if row is None:
         raise _no_asset(asset_id)

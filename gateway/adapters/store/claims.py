@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, known, rows, schema
+from gateway.adapters.store import edges, known, rows, schema, statements
 from gateway.domain import model
 from gateway.domain.states import Edge, JobStatus
 
@@ -142,7 +142,7 @@ def _candidate(row: rows.Row) -> model.Candidate:
     )
 
 
-def claim(tx: sa.Connection, ask: Ask, seen: Seen) -> model.Claimed:
+def claim(tx: statements.Transaction, ask: Ask, seen: Seen) -> model.Claimed:
     """Claim what `choose` assigns; assignments that lost a race are left out."""
     slots = _held(tx, ask)
     if not slots:
@@ -166,7 +166,7 @@ def claim(tx: sa.Connection, ask: Ask, seen: Seen) -> model.Claimed:
     return model.Claimed(claims=_claims(tx, taken), waiting=bool(full) or windows.due > len(taken))
 
 
-def adopt(tx: sa.Connection, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
+def adopt(tx: statements.Transaction, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
     """Open attempts on the workers that this boot leases, fenced with the epochs it holds."""
     ids = sorted(workers)
     adopted: list[model.Claim] = []
@@ -176,7 +176,7 @@ def adopt(tx: sa.Connection, workers: Iterable[model.WorkerId], *, boot: str) ->
     return tuple(adopted)
 
 
-def _held(tx: sa.Connection, ask: Ask) -> list[model.Slot]:
+def _held(tx: statements.Transaction, ask: Ask) -> list[model.Slot]:
     """The slots whose lease is still ours."""
     ids = sorted({slot.worker for slot in ask.slots})
     if not ids:
@@ -185,7 +185,7 @@ def _held(tx: sa.Connection, ask: Ask) -> list[model.Slot]:
     return [slot for slot in ask.slots if epochs.get(slot.worker) == slot.epoch]
 
 
-def _room(tx: sa.Connection) -> dict[str, int]:
+def _room(tx: statements.Transaction) -> dict[str, int]:
     """How many more jobs each capped tenant may have running; tenants without a cap are absent."""
     caps = {row.id: row.max_running for row in tx.execute(_CAPS)}
     if not caps:
@@ -194,7 +194,7 @@ def _room(tx: sa.Connection) -> dict[str, int]:
     return {tenant: cap - running.get(tenant, 0) for tenant, cap in caps.items()}
 
 
-def _windows(tx: sa.Connection, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]) -> _Windows:
+def _windows(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]) -> _Windows:
     """The windows of all slots together."""
     values: dict[str, Any] = {"now": now, "window": WINDOW}
     if capped:
@@ -232,7 +232,9 @@ def _fair(row: rows.Row) -> tuple[int, float, str]:
     return (-row.priority, row.vt, row.id)
 
 
-def _take(tx: sa.Connection, job: rows.Row, slot: model.Slot, *, reason: str, ask: Ask) -> dict[str, Any] | None:
+def _take(
+    tx: statements.Transaction, job: rows.Row, slot: model.Slot, *, reason: str, ask: Ask
+) -> dict[str, Any] | None:
     """Compare-and-set one job; the attempt's row, or None when somebody else was faster."""
     attempt = ask.new_id()
     number = job.attempts + 1
@@ -261,7 +263,7 @@ def _take(tx: sa.Connection, job: rows.Row, slot: model.Slot, *, reason: str, as
     }
 
 
-def _claims(tx: sa.Connection, taken: Sequence[Mapping[str, Any]]) -> tuple[model.Claim, ...]:
+def _claims(tx: statements.Transaction, taken: Sequence[Mapping[str, Any]]) -> tuple[model.Claim, ...]:
     if not taken:
         return ()
     tx.execute(_ADD_ATTEMPTS, list(taken))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import schema
+from gateway.adapters.store import schema, statements
 from gateway.domain import model, states
 from gateway.domain.states import Edge, JobStatus
 
@@ -53,7 +53,7 @@ ADD_EVENT: Final = sa.insert(schema.events).values(
 
 
 def follow(
-    tx: sa.Connection,
+    tx: statements.Transaction,
     job_id: str,
     status: JobStatus,
     edge: Edge,
@@ -72,7 +72,7 @@ def follow(
 
 
 def follow_many(
-    tx: sa.Connection, job_ids: Sequence[str], status: JobStatus, edge: Edge, *, at: float, **columns: Any
+    tx: statements.Transaction, job_ids: Sequence[str], status: JobStatus, edge: Edge, *, at: float, **columns: Any
 ) -> None:
     """Lead many jobs along `edge`. The caller has locked their rows and knows that all are in `status`."""
     if not job_ids:
@@ -82,7 +82,7 @@ def follow_many(
     tx.execute(ADD_EVENT, [{"job_id": one, "type": edge.value, "at": at, "data": None} for one in job_ids])
 
 
-def add_output_events(tx: sa.Connection, job_id: str, outputs: tuple[model.Output, ...]) -> None:
+def add_output_events(tx: statements.Transaction, job_id: str, outputs: tuple[model.Output, ...]) -> None:
     """Write an event for each recorded output, at the time its asset was made."""
     tx.execute(
         ADD_EVENT,

@@ -88,9 +88,11 @@ def backend(url: str) -> Backend:
             raise errors.ConfigError(message)
 
 
-def driver_connection(connection: sa.Connection) -> Any:
-    """The driver's own connection, for statements that need no compiling."""
-    return connection.connection.dbapi_connection
+def connect(engine: sa.Engine) -> Any:
+    """A connection of the driver's own, set up as the engine sets up its; whoever asked for it closes it."""
+    connection = engine.raw_connection()
+    connection.detach()
+    return connection.dbapi_connection
 
 
 def in_transaction(driver: Any) -> bool:

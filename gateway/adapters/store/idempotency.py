@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import rows, schema
+from gateway.adapters.store import rows, schema, statements
 from gateway.adapters.store.columns import Word
 from gateway.domain import errors
 
@@ -23,13 +23,13 @@ _FORGET: Final = sa.delete(schema.idempotency_keys).where(
 )
 
 
-def take(tx: sa.Connection, tenant: str, key: str, *, at: float) -> None:
+def take(tx: statements.Transaction, tenant: str, key: str, *, at: float) -> None:
     """Take a key; IdempotencyKeyReuse when it is taken. `key` starts with what it is for."""
     values = {"tenant": tenant, "key": rows.digest(key), "at": at, "expired": at - SECONDS}
     if tx.execute(_TAKE, values).rowcount != 1:
         raise errors.IdempotencyKeyReuse("This Idempotency-Key was presented before; use a new one.")
 
 
-def forget(tx: sa.Connection, *, now: float) -> None:
+def forget(tx: statements.Transaction, *, now: float) -> None:
     """Drop the keys that have run out."""
     tx.execute(_FORGET, {"expired": now - SECONDS})

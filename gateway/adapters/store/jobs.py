@@ -13,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, known, rows, schema, submission, units
+from gateway.adapters.store import edges, known, rows, schema, statements, submission, units
 from gateway.domain import errors, model
 from gateway.domain.states import Edge, JobStatus
 
@@ -203,7 +203,7 @@ class Jobs:
         return counts
 
 
-def read_job(tx: sa.Connection, job_id: str) -> model.Job:
+def read_job(tx: statements.Transaction, job_id: str) -> model.Job:
     """A job that exists, with its outputs."""
     return _found(tx, tx.execute(JOB, {"id": job_id}))
 
@@ -222,7 +222,7 @@ def _no_batch(batch_id: str) -> errors.NotFound:
     return errors.NotFound(f"There is no batch {batch_id!r}.")
 
 
-def _found(tx: sa.Connection, result: sa.CursorResult[Any]) -> model.Job:
+def _found(tx: statements.Transaction, result: statements.Result) -> model.Job:
     row = result.one_or_none()
     if row is None:
         raise errors.NotFound("There is no such job.")
@@ -231,7 +231,7 @@ def _found(tx: sa.Connection, result: sa.CursorResult[Any]) -> model.Job:
     return rows.job(row, [rows.output(output) for output in tx.execute(_OUTPUTS, {"id": row.id})])
 
 
-def _cancel(tx: sa.Connection, tenant: str, job_id: str, now: float) -> model.Job:
+def _cancel(tx: statements.Transaction, tenant: str, job_id: str, now: float) -> model.Job:
     row = tx.execute(_JOB_OF_LOCKED, {"id": job_id, "tenant": tenant}).one_or_none()
     if row is None:
         raise _no_job(job_id)
@@ -242,14 +242,14 @@ def _cancel(tx: sa.Connection, tenant: str, job_id: str, now: float) -> model.Jo
     return read_job(tx, row.id)
 
 
-def _position(tx: sa.Connection, job_id: str) -> int | None:
+def _position(tx: statements.Transaction, job_id: str) -> int | None:
     place = tx.execute(_PLACE, {"id": job_id}).one_or_none()
     if place is None:
         return None
     return 1 + tx.execute(_AHEAD, {"id": job_id, "priority": place.priority, "vt": place.vt}).scalar_one()
 
 
-def _batch(tx: sa.Connection, tenant: str, batch_id: str) -> model.Batch:
+def _batch(tx: statements.Transaction, tenant: str, batch_id: str) -> model.Batch:
     row = tx.execute(_BATCH, {"id": batch_id, "tenant": tenant}).one_or_none()
     if row is None:
         raise _no_batch(batch_id)
@@ -264,7 +264,7 @@ def _batch(tx: sa.Connection, tenant: str, batch_id: str) -> model.Batch:
     )
 
 
-def _cancel_batch(tx: sa.Connection, tenant: str, batch_id: str, now: float) -> tuple[model.Job, ...]:
+def _cancel_batch(tx: statements.Transaction, tenant: str, batch_id: str, now: float) -> tuple[model.Job, ...]:
     if tx.execute(_BATCH, {"id": batch_id, "tenant": tenant}).one_or_none() is None:
         raise _no_batch(batch_id)
     found = tx.execute(_UNENDED_OF_BATCH, {"id": batch_id}).all()
@@ -277,7 +277,7 @@ def _cancel_batch(tx: sa.Connection, tenant: str, batch_id: str, now: float) -> 
     return tuple(rows.job(row) for row in _jobs_of(tx, asked))
 
 
-def _jobs_of(tx: sa.Connection, ids: Sequence[str]) -> Iterator[rows.Row]:
+def _jobs_of(tx: statements.Transaction, ids: Sequence[str]) -> Iterator[rows.Row]:
     for start in range(0, len(ids), 500):  # engines bound how many parameters a statement has
         yield from tx.execute(_JOBS, {"ids": ids[start : start + 500]})
 
@@ -299,7 +299,7 @@ def _listing(tenant: str, want: model.JobFilter, after: tuple[float, str] | None
     return query.order_by(_jobs.c.created_at.desc(), _jobs.c.id.desc())
 
 
-def _page(tx: sa.Connection, query: sa.Select[Any], limit: int) -> model.Page:
+def _page(tx: statements.Transaction, query: sa.Select[Any], limit: int) -> model.Page:
     found = tx.execute(query).all()
     more, found = len(found) > limit, found[:limit]
     made: dict[str, list[model.Output]] = {}

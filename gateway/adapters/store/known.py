@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import schema
+from gateway.adapters.store import schema, statements
 from gateway.domain.comfy.graph import Requirements
 
 FRESH_SECONDS: Final = 1.0
@@ -73,7 +73,7 @@ class Known:
         """Whether `all` is young enough to be used without `read`."""
         return 0 <= now - self._read_at < FRESH_SECONDS
 
-    def read(self, tx: sa.Connection, *, now: float) -> None:
+    def read(self, tx: statements.Transaction, *, now: float) -> None:
         """Look which requirements are in use."""
         with self._lock:
             before = self._all

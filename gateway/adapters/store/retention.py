@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import assets, edges, idempotency, schema
+from gateway.adapters.store import assets, edges, idempotency, schema, statements
 from gateway.domain import model
 from gateway.domain.states import Edge, JobStatus
 
@@ -61,14 +61,14 @@ _LOOSE: Final = sa.select(_loose.c.hash).order_by(_loose.c.hash)
 _TELL: Final = sa.update(_loose).values(boot=sa.bindparam("boot"))
 
 
-def expire(tx: sa.Connection, ids: Sequence[str], *, now: float) -> tuple[model.JobId, ...]:
+def expire(tx: statements.Transaction, ids: Sequence[str], *, now: float) -> tuple[model.JobId, ...]:
     """Expire those of the jobs that are still queued."""
-    queued = tx.execute(_STILL_QUEUED, {"ids": ids}).scalars().all()
+    queued = tx.execute(_STILL_QUEUED, {"ids": ids}).scalars()
     edges.follow_many(tx, queued, JobStatus.QUEUED, Edge.EXPIRE, at=now, completed_at=now)
     return tuple(model.JobId(job_id) for job_id in queued)
 
 
-def prune(tx: sa.Connection, *, now: float, limit: int, boot: str) -> tuple[str, ...]:
+def prune(tx: statements.Transaction, *, now: float, limit: int, boot: str) -> tuple[str, ...]:
     """Forget what is past retention; returns hashes of blobs that nothing uses.
 
     A hash is returned again until the boot that was given it calls once more, which says that it got that far: a
@@ -85,7 +85,7 @@ def prune(tx: sa.Connection, *, now: float, limit: int, boot: str) -> tuple[str,
     return loose
 
 
-def _forget_jobs(tx: sa.Connection, *, now: float, limit: int) -> None:
+def _forget_jobs(tx: statements.Transaction, *, now: float, limit: int) -> None:
     ended = tx.execute(_ENDED, {"now": now, "limit": limit}).all()
     if not ended:
         return
@@ -96,7 +96,7 @@ def _forget_jobs(tx: sa.Connection, *, now: float, limit: int) -> None:
         tx.execute(_FORGET_BATCHES, {"ids": batches})
 
 
-def _forget_assets(tx: sa.Connection, *, now: float, limit: int) -> None:
+def _forget_assets(tx: statements.Transaction, *, now: float, limit: int) -> None:
     expired = tx.execute(_EXPIRED_ASSETS, {"now": now, "limit": limit}).all()
     if not expired:
         return

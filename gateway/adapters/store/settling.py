@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import assets, edges, jobs, rows, schema
+from gateway.adapters.store import assets, edges, jobs, rows, schema, statements
 from gateway.domain import errors, model, states
 from gateway.domain.states import Edge, JobStatus, Outcome
 
@@ -66,7 +66,7 @@ _COUNT_DONE: Final = (
 )
 
 
-def fenced(tx: sa.Connection, attempt: str, *, boot: str) -> rows.Row:
+def fenced(tx: statements.Transaction, attempt: str, *, boot: str) -> rows.Row:
     """The open attempt with its job, locked; LeaseLost when it is not ours to write about."""
     row = tx.execute(_FENCED, {"id": attempt, "boot": boot}).one_or_none()
     if row is None:
@@ -75,7 +75,7 @@ def fenced(tx: sa.Connection, attempt: str, *, boot: str) -> rows.Row:
 
 
 def mark_posted(
-    tx: sa.Connection, attempt: str, *, at: float, node_errors: dict[str, object] | None, boot: str
+    tx: statements.Transaction, attempt: str, *, at: float, node_errors: dict[str, object] | None, boot: str
 ) -> None:
     """Keep when the worker took the graph, and which outputs it dropped."""
     row = fenced(tx, attempt, boot=boot)
@@ -83,14 +83,14 @@ def mark_posted(
 
 
 def add_outputs(
-    tx: sa.Connection, attempt: str, new: Sequence[model.NewOutput], *, boot: str
+    tx: statements.Transaction, attempt: str, new: Sequence[model.NewOutput], *, boot: str
 ) -> tuple[model.Output, ...]:
     """Record outputs of an attempt that still runs."""
     row = fenced(tx, attempt, boot=boot)
     return _record(tx, row, new)
 
 
-def settle(tx: sa.Connection, attempt: str, ending: model.Ending, *, boot: str) -> model.Job:
+def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, boot: str) -> model.Job:
     """End an attempt and lead its job along the edge that this means."""
     row = fenced(tx, attempt, boot=boot)
     status = JobStatus(row.status)
@@ -110,7 +110,7 @@ def settle(tx: sa.Connection, attempt: str, ending: model.Ending, *, boot: str) 
     return jobs.read_job(tx, row.job_id)
 
 
-def _end(tx: sa.Connection, row: rows.Row, ending: model.Ending) -> None:
+def _end(tx: statements.Transaction, row: rows.Row, ending: model.Ending) -> None:
     values = {
         "b_id": row.id,
         "ended_at": ending.ended_at,
@@ -152,7 +152,7 @@ def _job_error(ending: model.Ending) -> model.JobError:
     return ending.error or model.JobError(code=f"attempt_{ending.outcome}", message=ending.reason)
 
 
-def _record(tx: sa.Connection, row: rows.Row, new: Sequence[model.NewOutput]) -> tuple[model.Output, ...]:
+def _record(tx: statements.Transaction, row: rows.Row, new: Sequence[model.NewOutput]) -> tuple[model.Output, ...]:
     """Mint the assets and list them behind the outputs that the job has."""
     if not new:
         return ()
@@ -181,7 +181,7 @@ def _output_values(row: rows.Row, output: model.Output) -> dict[str, Any]:
     }
 
 
-def _drop_outputs(tx: sa.Connection, row: rows.Row) -> None:
+def _drop_outputs(tx: statements.Transaction, row: rows.Row) -> None:
     """Forget what the attempt made: the next one makes it again. Their bytes are left to prune."""
     values = {"attempt": row.id, "job_id": row.job_id}
     dropped = tx.execute(_OUTPUT_ASSETS, values).all()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import engines, idempotency, rows, schema
+from gateway.adapters.store import engines, idempotency, rows, schema, statements
 from gateway.adapters.store.columns import Json, Word
 from gateway.domain import errors, model
 
@@ -85,7 +85,7 @@ class Depth:
     counted_at: float = float("-inf")
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, tx: sa.Connection, n: int, *, limit: int, now: float) -> None:
+    def add(self, tx: statements.Transaction, n: int, *, limit: int, now: float) -> None:
         """Make room for `n` more jobs; QueueFull when there is none."""
         with self.lock:
             stale = not 0 <= now - self.counted_at < DEPTH_SECONDS
@@ -120,7 +120,7 @@ class Order:
         return self.jobs[0].created_at
 
 
-def submit(tx: sa.Connection, order: Order, depth: Depth, *, now: float) -> None:
+def submit(tx: statements.Transaction, order: Order, depth: Depth, *, now: float) -> None:
     """Write all of an order."""
     if order.idempotency_key is not None:
         idempotency.take(tx, order.tenant, f"job:{order.idempotency_key}", at=order.at)
@@ -135,7 +135,7 @@ def submit(tx: sa.Connection, order: Order, depth: Depth, *, now: float) -> None
     _add_jobs(tx, order, start, step)
 
 
-def _hold_assets(tx: sa.Connection, order: Order) -> None:
+def _hold_assets(tx: statements.Transaction, order: Order) -> None:
     wanted = sorted({asset for job in order.jobs for asset in job.assets})
     missing = set(wanted)
     for start in range(0, len(wanted), 500):
@@ -145,7 +145,7 @@ def _hold_assets(tx: sa.Connection, order: Order) -> None:
         raise errors.MissingAsset("Assets that the graph refers to do not exist.", missing_ids=sorted(missing))
 
 
-def _take_turns(tx: sa.Connection, order: Order) -> tuple[float, float]:
+def _take_turns(tx: statements.Transaction, order: Order) -> tuple[float, float]:
     """The virtual time before the order's first job, and what each job adds to it."""
     n = len(order.jobs)
     values = {"tenant": order.tenant, "priority": order.jobs[0].priority, "n": float(n)}
@@ -160,7 +160,7 @@ def _take_turns(tx: sa.Connection, order: Order) -> tuple[float, float]:
     return row.vt - n / row.weight, 1.0 / row.weight
 
 
-def _add_jobs(tx: sa.Connection, order: Order, start: float, step: float) -> None:
+def _add_jobs(tx: statements.Transaction, order: Order, start: float, step: float) -> None:
     batch_id = order.batch.id if order.batch else None
     numbered = zip(order.jobs, order.keys, range(1, len(order.jobs) + 1), strict=True)
     tx.execute(

@@ -1,6 +1,6 @@
 """Units of work on threads, and the group commit.
 
-A unit is a function of a connection. Callers are coroutines; units run on threads that own their connections, so
+A unit is a function of a transaction. Callers are coroutines; units run on threads that own their connections, so
 that a whole unit costs one hop. On SQLite one thread does all the writing: it takes every unit that is waiting,
 runs each in a savepoint, commits once for all of them (one fsync) and only then tells their callers. A unit that
 raises rolls back its own savepoint; the others of the group never notice. On PostgreSQL each unit is a transaction
@@ -18,18 +18,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy import exc
 
-from gateway.adapters.store import engines
+from gateway.adapters.store import engines, statements
 from gateway.domain import errors
 
 GROUP: Final = 128  #: units that share one commit at most
 TRIES: Final = 5  #: of a PostgreSQL unit that meets a deadlock or a serialization failure
 
 T = TypeVar("T")
-Unit = Callable[[sa.Connection], T]
+Unit = Callable[[statements.Transaction], T]
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +140,8 @@ class _Seat:
     def __init__(self, backend: engines.Backend, begin: str) -> None:
         self._backend = backend
         self._begin = begin
-        self._connection: sa.Connection | None = None
+        self._statements = statements.Statements(backend.engine.dialect)
+        self._driver: Any = None
 
     def run(self, tasks: Sequence[_Task]) -> list[_Done]:
         """Run the units in one transaction; each in a savepoint when there are several."""
@@ -157,19 +157,20 @@ class _Seat:
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
-        if self._connection is not None:
-            with contextlib.suppress(exc.SQLAlchemyError, *engines.DRIVER_ERRORS):
-                self._connection.close()
-            self._connection = None
+        if self._driver is not None:
+            with contextlib.suppress(*engines.DRIVER_ERRORS):
+                self._driver.close()
+            self._driver = None
 
     def _transaction(self, tasks: Sequence[_Task]) -> list[_Done]:
-        fresh = self._connection is None
+        fresh = self._driver is None
         try:
-            connection = self._connection or self._backend.engine.connect()
-            self._connection = connection
-            driver = engines.driver_connection(connection)
+            if fresh:
+                self._driver = engines.connect(self._backend.engine)
+            driver = self._driver
             driver.execute(self._begin)
-            done = [self._run_one(connection, driver, task, alone=len(tasks) == 1) for task in tasks]
+            transaction = statements.Transaction(driver, self._statements)
+            done = [self._run_one(transaction, driver, task, alone=len(tasks) == 1) for task in tasks]
         except BaseException as error:
             broke = self._abandon()
             raise _Undone(error, again=(broke and not fresh) or self._backend.retryable(_root(error))) from error
@@ -180,12 +181,12 @@ class _Seat:
             raise _Undone(error, again=self._backend.retryable(error)) from error
         return done
 
-    def _run_one(self, connection: sa.Connection, driver: Any, task: _Task, *, alone: bool) -> _Done:
+    def _run_one(self, tx: statements.Transaction, driver: Any, task: _Task, *, alone: bool) -> _Done:
         if alone:
-            return _Done(task=task, result=task.unit(connection))
+            return _Done(task=task, result=task.unit(tx))
         driver.execute("SAVEPOINT unit")
         try:
-            result = task.unit(connection)
+            result = task.unit(tx)
         except BaseException as error:
             if not engines.in_transaction(driver):  # SQLite gave up the whole group
                 raise
@@ -197,16 +198,12 @@ class _Seat:
 
     def _abandon(self) -> bool:
         """Roll back; True when the connection was broken and has been dropped."""
-        connection = self._connection
-        if connection is None:
+        if self._driver is None:
             return False
         try:
-            if connection.invalidated:
-                raise exc.InvalidRequestError("the connection broke")
-            driver = engines.driver_connection(connection)
-            if engines.in_transaction(driver):
-                driver.execute("ROLLBACK")
-        except (exc.SQLAlchemyError, *engines.DRIVER_ERRORS):
+            if engines.in_transaction(self._driver):
+                self._driver.execute("ROLLBACK")
+        except engines.DRIVER_ERRORS:
             self.close()
             return True
         return False

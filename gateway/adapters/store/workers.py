@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import engines, rows, schema, units
+from gateway.adapters.store import engines, rows, schema, statements, units
 from gateway.adapters.store.columns import Word
 from gateway.domain import errors, model
 
@@ -91,7 +91,7 @@ class Workers:
         await self._run.write(lambda tx: tx.execute(_RELEASE, {"owner": owner}))
 
 
-def _put(tx: sa.Connection, worker: model.Worker) -> model.Worker:
+def _put(tx: statements.Transaction, worker: model.Worker) -> model.Worker:
     values = {
         "id": worker.id,
         "url": worker.url,
@@ -105,7 +105,7 @@ def _put(tx: sa.Connection, worker: model.Worker) -> model.Worker:
     return rows.worker(tx.execute(_ONE, {"id": worker.id}).one())
 
 
-def _remove(tx: sa.Connection, worker: model.WorkerId) -> None:
+def _remove(tx: statements.Transaction, worker: model.WorkerId) -> None:
     if tx.execute(_ONE_LOCKED, {"id": worker}).one_or_none() is None:
         raise errors.NotFound(f"There is no worker {worker!r}.")
     if tx.execute(_OPEN, {"id": worker}).one_or_none() is not None:
@@ -114,7 +114,7 @@ def _remove(tx: sa.Connection, worker: model.WorkerId) -> None:
 
 
 def _lease(
-    tx: sa.Connection, workers: Sequence[model.WorkerId], values: Mapping[str, object]
+    tx: statements.Transaction, workers: Sequence[model.WorkerId], values: Mapping[str, object]
 ) -> dict[model.WorkerId, int]:
     held: dict[model.WorkerId, int] = {}
     for worker in sorted(workers):  # one order for everyone: no deadlocks
