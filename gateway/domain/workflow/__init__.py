@@ -1,0 +1,1 @@
+"""Workflows as ComfyUI's editor saves them: read, and turned into the graph that the editor would post."""

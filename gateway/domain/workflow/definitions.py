@@ -1,0 +1,130 @@
+"""Node classes as the editor sees them: the inputs in order, which of them are widgets, and their defaults.
+
+`gateway.domain.comfy.node_classes` keeps what a worker checks; this keeps what an editor draws. A class is read from
+the raw `GET /object_info` when a workflow uses it, so that converting one file never reads all 900.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+AUTOGROW = "COMFY_AUTOGROW_V3"
+
+#: Types that the editor draws a widget for. Those in the second half come with ComfyUI's own extensions.
+WIDGET_TYPES = frozenset({
+    "INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "MARKDOWN", "TEXTAREA", "COLOR", "IMAGEUPLOAD", "FILEUPLOAD",
+    "TREESELECT", "MULTISELECT", "SELECTBUTTON", "CHART", "GALLERIA", "IMAGECOMPARE", "CURVE", "RANGE", "PAINTER",
+    "BOUNDING_BOX", "BOUNDING_BOXES", "COLORS", "COMPOSITOR", DYNAMIC_COMBO,
+    "LOAD_3D", "PREVIEW_3D", "WEBCAM", "AUDIO_RECORD", "AUDIO_UI", "AUDIOUPLOAD",
+})  # fmt: skip
+
+SEED_NAMES = frozenset({"seed", "noise_seed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input of a class."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any]
+    section: str = "required"
+
+    @property
+    def is_widget(self) -> bool:
+        """Whether the editor draws a widget for it."""
+        return self.type in WIDGET_TYPES and not self.options.get("forceInput")
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether it would be a widget, had its author not made it a socket."""
+        return self.type in WIDGET_TYPES and bool(self.options.get("forceInput"))
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether a second widget follows that says how the value changes after each run."""
+        wanted = self.options.get("control_after_generate")
+        return bool(wanted) or (wanted is None and self.type == "INT" and self.name in SEED_NAMES)
+
+    @property
+    def default(self) -> Any:
+        """The value of a new node's widget."""
+        if self.type in {"COMBO", DYNAMIC_COMBO}:
+            return self._first_choice()
+        if "default" in self.options:
+            return self.options["default"]
+        return {"INT": 0, "FLOAT": 0, "STRING": "", "BOOLEAN": False, "TEXTAREA": "", "MARKDOWN": ""}.get(self.type)
+
+    def _first_choice(self) -> Any:
+        listed = self.options.get("options")
+        if self.type == DYNAMIC_COMBO:
+            keys = [option.get("key") for option in listed or () if isinstance(option, dict)]
+            return keys[0] if keys else None
+        if "default" in self.options:
+            return self.options["default"]
+        return listed[0] if isinstance(listed, list) and listed else None
+
+    def variant(self, key: Any) -> tuple[Input, ...]:
+        """The inputs that a dynamic combo adds for this choice, named as a graph names them."""
+        listed = self.options.get("options")
+        for option in listed if isinstance(listed, list) else ():
+            if isinstance(option, dict) and option.get("key") == key:
+                return tuple(_inputs(option.get("inputs"), {}, prefix=f"{self.name}."))
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One node class."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    title: str
+
+
+def read(name: str, info: Mapping[str, Any]) -> Definition | None:
+    """The class of this name, or None when this object_info does not describe it."""
+    entry = info.get(name)
+    if not isinstance(entry, Mapping):
+        return None
+    order = entry.get("input_order")
+    outputs = entry.get("output")
+    title = entry.get("display_name")
+    return Definition(
+        name=name,
+        inputs=tuple(_inputs(entry.get("input"), order if isinstance(order, dict) else {})),
+        outputs=tuple(kind if isinstance(kind, str) else "COMBO" for kind in outputs or ())
+        if isinstance(outputs, list)
+        else (),
+        title=title if isinstance(title, str) and title else name,
+    )
+
+
+def _inputs(sections: Any, order: Mapping[str, Any], *, prefix: str = "") -> Iterator[Input]:
+    if not isinstance(sections, Mapping):
+        return
+    for section in ("required", "optional"):
+        fields = sections.get(section)
+        if not isinstance(fields, Mapping):
+            continue
+        listed = order.get(section)
+        known = [name for name in listed if name in fields] if isinstance(listed, list) else []
+        for name in dict.fromkeys(itertools.chain(known, fields)):
+            if isinstance(name, str):
+                yield _input(prefix + name, fields[name], section)
+
+
+def _input(name: str, entry: Any, section: str) -> Input:
+    kind = entry[0] if isinstance(entry, list) and entry else entry
+    options = entry[1] if isinstance(entry, list) and len(entry) > 1 and isinstance(entry[1], dict) else {}
+    if isinstance(kind, list):
+        return Input(name=name, type="COMBO", options={**options, "options": kind}, section=section)
+    wanted = options.get("widgetType")
+    if isinstance(wanted, str):
+        kind = wanted
+    return Input(name=name, type=kind if isinstance(kind, str) else "*", options=options, section=section)

@@ -1,0 +1,251 @@
+"""A saved workflow as data: scopes (the canvas itself, and each subgraph) with nodes, slots and links.
+
+What is read is what the conversion needs; positions, colours and groups are left where they are. Every shape that an
+editor has written since 2023 is taken: links as lists or as objects, ids as numbers or as text, `widgets_values` as a
+list or as an object, native reroutes (which leave the ends of a link as they are), files with and without subgraphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from gateway.domain import errors
+from gateway.domain.comfy import structure
+
+#: Ids of the two nodes that stand for the borders of a subgraph.
+ENTRY = "-10"
+EXIT = "-20"
+
+MUTED = 2
+BYPASSED = 4
+
+MAX_NODES = 20_000  #: in the file, over all subgraphs
+MAX_SLOTS = 2_000  #: inputs or outputs of one node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """An input or output of a node, or of a subgraph."""
+
+    name: str
+    type: str
+    link: str | None = None  #: of an input: the link that ends here
+    widget: str | None = None  #: the widget that this input stands for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A connection between two nodes of one scope."""
+
+    id: str
+    origin: str
+    origin_slot: int
+    target: str
+    target_slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node as it was saved."""
+
+    id: str
+    type: str
+    title: str | None
+    mode: int
+    inputs: tuple[Slot, ...]
+    outputs: tuple[Slot, ...]
+    values: tuple[Any, ...] | Mapping[str, Any]  #: its widgets' values, in order or by name
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """The canvas, or a subgraph's definition."""
+
+    id: str
+    name: str
+    nodes: Mapping[str, Node]
+    links: Mapping[str, Link]
+    inputs: tuple[Slot, ...] = ()
+    outputs: tuple[Slot, ...] = ()
+    entries: Mapping[int, tuple[Link, ...]] = field(default_factory=dict[int, tuple[Link, ...]])
+    exits: Mapping[int, Link] = field(default_factory=dict[int, Link])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A whole file."""
+
+    root: Scope
+    subgraphs: Mapping[str, Scope]
+
+
+def read(data: object) -> Document:
+    """The workflow that this JSON value is; `InvalidWorkflow` with the places where it is none."""
+    if not isinstance(data, dict) or not isinstance(data.get("nodes"), list):
+        raise errors.InvalidWorkflow("This is not a workflow as ComfyUI's editor saves it: it has no list of nodes.")
+    raw = cast("dict[str, Any]", data)
+    definitions = list(_definitions(raw))
+    _bound(raw, definitions)
+    subgraphs: dict[str, Scope] = {}
+    for definition in definitions:
+        scope = _scope(definition, identity=str(definition.get("id")))
+        if scope.id in subgraphs:
+            raise _wrong("duplicate_subgraph", f"Two subgraphs have the id {_shown(scope.id)}.")
+        subgraphs[scope.id] = scope
+    return Document(root=_scope(raw, identity=""), subgraphs=subgraphs)
+
+
+def _definitions(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    # Editors keep all of them at the root; a file that was put together by hand may nest them.
+    todo: list[Mapping[str, Any]] = [raw]
+    while todo:
+        held = todo.pop().get("definitions")
+        listed: Any = held.get("subgraphs") if isinstance(held, dict) else None
+        for position, definition in enumerate(cast("list[Any]", listed) if isinstance(listed, list) else ()):
+            if not isinstance(definition, dict) or not isinstance(definition.get("nodes"), list):
+                raise _wrong("invalid_subgraph", f"Subgraph definition {position} has no list of nodes.")
+            if not isinstance(definition.get("id"), (str, int)):
+                raise _wrong("invalid_subgraph", f"Subgraph definition {position} has no id.")
+            yield definition
+            todo.append(definition)
+
+
+def _bound(raw: Mapping[str, Any], definitions: list[dict[str, Any]]) -> None:
+    count = sum(len(scope["nodes"]) for scope in (raw, *definitions))
+    if count > MAX_NODES:
+        raise _wrong("too_many_nodes", f"The workflow has {count} nodes; {MAX_NODES} is the most.")
+
+
+def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
+    name = raw.get("name")
+    name = name if isinstance(name, str) and identity else identity
+    place = f" in subgraph {_shown(name)}" if identity else ""
+    links = dict(_links(raw.get("links"), place))
+    nodes: dict[str, Node] = {}
+    for position, entry in enumerate(raw["nodes"]):
+        node = _node(entry, position, place)
+        if node.id in nodes:
+            raise _wrong("duplicate_node", f"Two nodes{place} have the id {_shown(node.id)}.", node)
+        nodes[node.id] = node
+    entries: dict[int, tuple[Link, ...]] = {}
+    exits: dict[int, Link] = {}
+    for link in links.values():
+        if link.origin == ENTRY:
+            entries[link.origin_slot] = (*entries.get(link.origin_slot, ()), link)
+        if link.target == EXIT:
+            exits.setdefault(link.target_slot, link)
+    return Scope(
+        id=identity,
+        name=name,
+        nodes=nodes,
+        links=links,
+        inputs=_slots(raw.get("inputs")) if identity else (),
+        outputs=_slots(raw.get("outputs")) if identity else (),
+        entries=entries,
+        exits=exits,
+    )
+
+
+def _links(raw: Any, place: str) -> Iterator[tuple[str, Link]]:
+    if isinstance(raw, dict):
+        raw = list(raw.values())
+    for position, entry in enumerate(raw if isinstance(raw, list) else ()):
+        if entry is None:
+            continue
+        parts = _link_parts(entry)
+        identity, origin, target = (_identity(part) for part in (parts[0], parts[1], parts[3]))
+        slots = (_slot_number(parts[2]), _slot_number(parts[4]))
+        if identity is None or origin is None or target is None or slots[0] is None or slots[1] is None:
+            raise _wrong("invalid_link", f"Link {position}{place} is not a link: {_shown(repr(entry))}.")
+        yield identity, Link(id=identity, origin=origin, origin_slot=slots[0], target=target, target_slot=slots[1])
+
+
+def _link_parts(entry: Any) -> tuple[Any, ...]:
+    if isinstance(entry, dict):
+        return tuple(entry.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot"))
+    return tuple(entry[:5]) if isinstance(entry, list) and len(entry) >= 5 else (None,) * 5
+
+
+def _node(raw: Any, position: int, place: str) -> Node:
+    if not isinstance(raw, dict):
+        raise _wrong("node_not_an_object", f"Node {position}{place} is {structure.kind_of(raw)}, not an object.")
+    identity = _identity(raw.get("id"))
+    kind = raw.get("type")
+    if identity is None:
+        raise _wrong("invalid_node_id", f"Node {position}{place} has no id.")
+    if not isinstance(kind, str) or not kind or structure.text_complaint(kind) is not None:
+        raise errors.InvalidWorkflow(
+            message := f"Node {_shown(identity)}{place} has no type.",
+            faults=[errors.Fault(reason="invalid_class_type", message=message, node=_shown(identity))],
+        )
+    values = raw.get("widgets_values")
+    title = raw.get("title")
+    mode = raw.get("mode")
+    properties = raw.get("properties")
+    return Node(
+        id=identity,
+        type=kind,
+        title=title if isinstance(title, str) else None,
+        mode=mode if isinstance(mode, int) else 0,
+        inputs=_slots(raw.get("inputs")),
+        outputs=_slots(raw.get("outputs")),
+        values=tuple(values) if isinstance(values, list) else values if isinstance(values, dict) else (),
+        properties=properties if isinstance(properties, dict) else {},
+    )
+
+
+def _slots(raw: Any) -> tuple[Slot, ...]:
+    if not isinstance(raw, list):
+        return ()
+    if len(raw) > MAX_SLOTS:
+        raise _wrong("too_many_slots", f"A node has {len(raw)} inputs or outputs; {MAX_SLOTS} is the most.")
+    return tuple(map(_slot, raw))
+
+
+def _slot(raw: Any) -> Slot:
+    if not isinstance(raw, dict):
+        return Slot(name="", type="*")
+    name, kind, widget = raw.get("name"), raw.get("type"), raw.get("widget")
+    widget_name = widget.get("name") if isinstance(widget, dict) else None
+    return Slot(
+        name=name if isinstance(name, str) else "",
+        type=kind if isinstance(kind, str) else "COMBO" if isinstance(kind, list) else "*",
+        link=_identity(raw.get("link")),
+        widget=widget_name if isinstance(widget_name, str) else None,
+    )
+
+
+def _identity(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, (int, str)):
+        return None
+    text = str(value)
+    return text if 0 < len(text) <= 200 and structure.text_complaint(text) is None else None
+
+
+def _slot_number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+        return None
+    return int(value) if -1 <= value <= structure.MAX_SLOT else None
+
+
+def _wrong(reason: str, message: str, node: Node | None = None) -> errors.InvalidWorkflow:
+    fault = errors.Fault(
+        reason=reason,
+        message=message,
+        node=None if node is None else node.id,
+        class_type=None if node is None else node.type,
+    )
+    return errors.InvalidWorkflow(message, faults=[fault])
+
+
+def _shown(text: str) -> str:
+    return structure.shown_text(text)

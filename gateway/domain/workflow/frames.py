@@ -1,0 +1,92 @@
+"""Scopes in use: the canvas once, and a subgraph's definition once for each node that stands for it.
+
+A frame knows where it hangs, and so gives its nodes the ids that the editor gives them: `outer:inner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gateway.domain import errors
+from gateway.domain.comfy import structure
+from gateway.domain.workflow import document
+
+MAX_DEPTH = 100  #: of subgraphs inside subgraphs
+MAX_NODES = 20_000  #: after every subgraph was put in its place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One use of a scope. Frames are compared by identity."""
+
+    scope: document.Scope
+    path: str = ""  #: `outer:inner:` before the ids of its nodes
+    parent: Frame | None = None
+    host: document.Node | None = None  #: the node of the parent that it stands behind
+    depth: int = 0
+    children: dict[str, Frame] = field(default_factory=dict[str, "Frame"])  #: by the host's id
+
+    def id_of(self, node: document.Node) -> str:
+        """The node's id in a graph."""
+        return self.path + node.id
+
+    def fault(self, node: document.Node, reason: str, message: str, *, field: str | None = None) -> errors.Fault:
+        """A fault at a node of this frame. The place is told in words, too."""
+        return errors.Fault(
+            reason=reason,
+            message=f"{self.told(node)}: {message}",
+            node=structure.shown_text(self.id_of(node)),
+            class_type=structure.shown_text(node.type),
+            field=None if field is None else structure.shown_text(field),
+        )
+
+    def told(self, node: document.Node) -> str:
+        """The node and where it is, for people."""
+        title = f" {structure.shown_text(node.title)!r}" if node.title and node.title != node.type else ""
+        kind = structure.shown_text(node.type)
+        inside = f" in subgraph {structure.shown_text(self.scope.name)!r}" if self.parent is not None else ""
+        return f"Node {structure.shown_text(self.id_of(node))} ({kind}{title}){inside}"
+
+
+def unfold(found: document.Document) -> tuple[Frame, ...]:
+    """All frames of a document, the canvas first. `InvalidWorkflow` when a subgraph holds itself, or when it would be
+    too many or too deep."""
+    root = Frame(scope=found.root)
+    frames: list[Frame] = []
+    count = 0
+    todo = [root]
+    while todo:
+        frame = todo.pop()
+        frames.append(frame)
+        count += len(frame.scope.nodes)
+        if count > MAX_NODES:
+            message = f"With every subgraph in its place the workflow has more than {MAX_NODES} nodes."
+            raise errors.InvalidWorkflow(message, faults=[errors.Fault(reason="too_many_nodes", message=message)])
+        todo.extend(_children(frame, found))
+    return tuple(frames)
+
+
+def _children(frame: Frame, found: document.Document) -> Iterator[Frame]:
+    for node in frame.scope.nodes.values():
+        definition = found.subgraphs.get(node.type)
+        if definition is None:
+            continue
+        if any(definition is above.scope for above in _upwards(frame)):
+            raise _refused(frame, node, "cyclic_subgraph", "this subgraph holds itself.")
+        if frame.depth >= MAX_DEPTH:
+            raise _refused(frame, node, "nested_too_deeply", f"subgraphs are nested more than {MAX_DEPTH} deep.")
+        child = Frame(scope=definition, path=f"{frame.id_of(node)}:", parent=frame, host=node, depth=frame.depth + 1)
+        frame.children[node.id] = child
+        yield child
+
+
+def _upwards(frame: Frame | None) -> Iterator[Frame]:
+    while frame is not None:
+        yield frame
+        frame = frame.parent
+
+
+def _refused(frame: Frame, node: document.Node, reason: str, message: str) -> errors.InvalidWorkflow:
+    fault = frame.fault(node, reason, message)
+    return errors.InvalidWorkflow(fault.message, faults=[fault])

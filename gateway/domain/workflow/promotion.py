@@ -1,0 +1,97 @@
+"""Values that a subgraph's node holds for widgets inside it.
+
+A subgraph's input that leads to a widget is a widget of the node that stands for the subgraph. Its value is saved
+with that node: in the order of the subgraph's inputs, or, by older editors, in the order of the `proxyWidgets`, which
+name inner nodes and their widgets (`-1`: an input of the subgraph itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.domain.workflow import document, frames
+
+
+def values(unfolded: tuple[frames.Frame, ...], classes: Mapping[str, Any]) -> dict[frames.Frame, dict[int, Any]]:
+    """For each frame the values that its host holds, by the position of the subgraph's input."""
+    found: dict[frames.Frame, dict[int, Any]] = {}
+    # From the inside out: a host's value counts where the one around it has none.
+    for frame in reversed(unfolded):
+        if frame.host is not None:
+            found[frame] = {**_inherited(frame, found), **_own(frame, found)}
+    return found
+
+
+def _inherited(frame: frames.Frame, found: Mapping[frames.Frame, Mapping[int, Any]]) -> dict[int, Any]:
+    """Values of subgraphs inside this one that its own inputs lead to."""
+    inherited: dict[int, Any] = {}
+    for position, links in frame.scope.entries.items():
+        for link in links[:1]:
+            child, inner = _inner(frame, link)
+            if child is not None and inner is not None and inner in found.get(child, {}):
+                inherited[position] = found[child][inner]
+    return inherited
+
+
+def _inner(frame: frames.Frame, link: document.Link) -> tuple[frames.Frame | None, int | None]:
+    child = frame.children.get(link.target)
+    node = frame.scope.nodes.get(link.target)
+    if child is None or node is None or not 0 <= link.target_slot < len(node.inputs):
+        return None, None
+    name = node.inputs[link.target_slot].name
+    for position, slot in enumerate(child.scope.inputs):
+        if slot.name == name:
+            return child, position
+    return None, None
+
+
+def _own(frame: frames.Frame, found: Mapping[frames.Frame, Mapping[int, Any]]) -> dict[int, Any]:
+    host = frame.host
+    if host is None or not host.values:
+        return {}
+    if isinstance(host.values, Mapping):
+        named = host.values
+        return {place: named[slot.name] for place, slot in enumerate(frame.scope.inputs) if slot.name in named}
+    proxies = host.properties.get("proxyWidgets")
+    if isinstance(proxies, list) and proxies:
+        places = [_proxied(frame, entry) for entry in proxies]
+    else:
+        places = [place for place in range(len(frame.scope.inputs)) if _is_widget(frame, place)]
+    pairs = zip(places, host.values, strict=False)
+    return {place: value for place, value in pairs if place is not None}
+
+
+def _proxied(frame: frames.Frame, entry: Any) -> int | None:
+    if not isinstance(entry, list) or len(entry) < 2 or not isinstance(entry[1], str):
+        return None
+    node_id, widget = str(entry[0]), entry[1]
+    if node_id == "-1":
+        names = [slot.name for slot in frame.scope.inputs]
+        return names.index(widget) if widget in names else None
+    for position, links in frame.scope.entries.items():
+        for link in links:
+            node = frame.scope.nodes.get(link.target)
+            if node is None or node.id != node_id or not 0 <= link.target_slot < len(node.inputs):
+                continue
+            slot = node.inputs[link.target_slot]
+            if widget in {slot.widget, slot.name} and position < len(frame.scope.inputs):
+                return position
+    return None
+
+
+def _is_widget(frame: frames.Frame, position: int) -> bool:
+    """Whether a subgraph's input leads to a widget, through however many subgraphs."""
+    at: frames.Frame | None = frame
+    place: int | None = position
+    while at is not None and place is not None:
+        links = at.scope.entries.get(place, ())
+        if not links:
+            return False
+        node = at.scope.nodes.get(links[0].target)
+        if node is None or not 0 <= links[0].target_slot < len(node.inputs):
+            return False
+        if node.inputs[links[0].target_slot].widget is not None:
+            return True
+        at, place = _inner(at, links[0])
+    return False

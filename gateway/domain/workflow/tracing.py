@@ -1,0 +1,194 @@
+"""Where an input's value comes from, through everything that exists in the editor only.
+
+From an input back along its link: out of a subgraph by its entry, into one by its exit, through reroutes, past
+bypassed nodes by the type of what they make, from a Get node to its Set node; until a node that a worker executes, a
+value that a person typed (a primitive, a promoted widget), or nothing. No step recurses, and each output is followed
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.domain import errors
+from gateway.domain.comfy import object_info, structure
+from gateway.domain.workflow import document, frames
+
+REROUTE: Final = "Reroute"
+PRIMITIVE: Final = "PrimitiveNode"
+GET: Final = frozenset({"GetNode"})
+SET: Final = frozenset({"SetNode"})
+NOTES: Final = frozenset({"Note", "MarkdownNote"})
+#: Classes that exist in the editor only, and never become part of a graph.
+VIRTUAL: Final = NOTES | GET | SET | {REROUTE, PRIMITIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of a node that a worker executes."""
+
+    node: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The input is not connected to anything that runs."""
+
+
+Source = Output | Literal | Nothing
+NOTHING: Final = Nothing()
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """An input of a node: what is looked at next, the value that counts when nothing is connected beside it."""
+
+    frame: frames.Frame
+    node: document.Node
+    slot: document.Slot
+
+
+class Tracer:
+    """Follows the links of one unfolded document."""
+
+    def __init__(self, promoted: Mapping[frames.Frame, Mapping[int, Any]]) -> None:
+        self._promoted = promoted
+        self._known: dict[tuple[frames.Frame, str, int], Source] = {}
+
+    def source(self, frame: frames.Frame, node: document.Node, slot: document.Slot) -> Source:
+        """What feeds this input."""
+        at: _At | None = _At(frame, node, slot)
+        passed: list[tuple[frames.Frame, str, int]] = []
+        seen: set[tuple[frames.Frame, str, int]] = set()
+        found: Source = NOTHING
+        while at is not None:
+            origin = self._origin(at)
+            if origin is None:
+                break
+            frame_, link = origin
+            key = (frame_, link.origin, link.origin_slot)
+            if key in self._known:
+                found = self._known[key]
+                break
+            if key in seen:
+                fault = frame.fault(node, "link_cycle", "its links lead in a circle.", field=slot.name)
+                raise errors.InvalidWorkflow(fault.message, faults=[fault])
+            seen.add(key)
+            passed.append(key)
+            step = self._step(frame_, link)
+            if isinstance(step, _At):
+                at = step
+            else:
+                found, at = step, None
+        for key in passed:
+            self._known[key] = found
+        return found
+
+    def _origin(self, at: _At) -> tuple[frames.Frame, document.Link] | None:
+        if at.slot.link is None:
+            return None
+        link = at.frame.scope.links.get(at.slot.link)
+        if link is None:
+            fault = at.frame.fault(at.node, "dangling_link", f"link {at.slot.link} does not exist.", field=at.slot.name)
+            raise errors.InvalidWorkflow(fault.message, faults=[fault])
+        return at.frame, link
+
+    def _step(self, frame: frames.Frame, link: document.Link) -> _At | Source:
+        if link.origin == document.ENTRY and frame.parent is not None:
+            return self._outside(frame, link.origin_slot)
+        node = frame.scope.nodes.get(link.origin)
+        if node is None:
+            return NOTHING
+        if node.mode == document.MUTED:
+            return NOTHING
+        if node.mode == document.BYPASSED:
+            slot = _bypass(node, link.origin_slot)
+            return NOTHING if slot is None else _At(frame, node, slot)
+        child = frame.children.get(node.id)
+        if child is not None:
+            inner = child.scope.exits.get(link.origin_slot)
+            return NOTHING if inner is None else self._step_inside(child, inner)
+        if node.type in VIRTUAL:
+            return self._virtual(frame, node)
+        return Output(frame.id_of(node), link.origin_slot)
+
+    def _step_inside(self, frame: frames.Frame, link: document.Link) -> _At | Source:
+        # An input to come back to: the exit of the subgraph, which has no node of its own.
+        exit_node = document.Node(
+            id=document.EXIT, type="", title=None, mode=0, inputs=(), outputs=(), values=(), properties={}
+        )
+        return _At(frame, exit_node, document.Slot(name="", type="*", link=link.id))
+
+    def _outside(self, frame: frames.Frame, position: int) -> _At | Source:
+        host, parent = frame.host, frame.parent
+        if host is None or parent is None or position >= len(frame.scope.inputs):
+            return NOTHING
+        slot = host_slot(host, frame.scope, position)
+        if slot is not None and slot.link is not None:
+            return _At(parent, host, slot)
+        values = self._promoted.get(frame, {})
+        return Literal(values[position]) if position in values else NOTHING
+
+    def _virtual(self, frame: frames.Frame, node: document.Node) -> _At | Source:
+        if node.type == PRIMITIVE:
+            values = node.values
+            return Literal(values[0]) if isinstance(values, tuple) and values else NOTHING
+        if node.type in GET:
+            return self._from_set(frame, node)
+        if node.type in NOTES or not node.inputs:
+            return NOTHING
+        return _At(frame, node, node.inputs[0])
+
+    def _from_set(self, frame: frames.Frame, node: document.Node) -> _At | Source:
+        name = variable(node)
+        above: frames.Frame | None = frame
+        while above is not None:
+            for other in above.scope.nodes.values():
+                if other.type in SET and variable(other) == name and other.inputs:
+                    return NOTHING if other.mode == document.MUTED else _At(above, other, other.inputs[0])
+            above = above.parent
+        fault = frame.fault(node, "no_set_node", f"there is no Set node named {structure.shown_text(str(name))!r}.")
+        raise errors.InvalidWorkflow(fault.message, faults=[fault])
+
+
+def variable(node: document.Node) -> Any:
+    """The name that a Get or Set node is about."""
+    if isinstance(node.values, tuple):
+        return node.values[0] if node.values else None
+    return next(iter(node.values.values()), None)
+
+
+def host_slot(host: document.Node, scope: document.Scope, position: int) -> document.Slot | None:
+    """The input of a subgraph's node that belongs to this input of its definition: by name, else by place."""
+    name = scope.inputs[position].name
+    for slot in host.inputs:
+        if slot.name == name:
+            return slot
+    return None
+
+
+def _bypass(node: document.Node, position: int) -> document.Slot | None:
+    """The input that a bypassed node hands on in place of this output."""
+    kind = node.outputs[position].type if position < len(node.outputs) else "*"
+    opposite = node.inputs[position] if position < len(node.inputs) else None
+    if opposite is not None and opposite.type == kind:
+        return opposite
+    for slot in node.inputs:
+        if slot.type == kind:
+            return slot
+    if opposite is not None and object_info.types_match(opposite.type, kind):
+        return opposite
+    for slot in node.inputs:
+        if object_info.types_match(slot.type, kind):
+            return slot
+    return None
