@@ -153,7 +153,8 @@ def _draw_seed() -> int:
 
 def _access(settings: Settings) -> auth.Access:
     keys = tuple(
-        auth.ApiKey.of(key.key.get_secret_value(), tenant=model.TenantId(key.tenant)) for key in settings.all_api_keys
+        auth.ApiKey.of(key.key.get_secret_value(), tenant=model.TenantId(key.tenant), admin=key.admin)
+        for key in settings.all_api_keys
     )
     return auth.Access(keys=keys, origins=settings.allow_origins, guard_hosts=not keys and not settings.is_public)
 

@@ -10,7 +10,7 @@ import ipaddress
 import re
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -96,11 +96,17 @@ class _Part(BaseModel):
 
 
 class ApiKey(_Part):
-    """Someone who may use the gateway. Jobs and assets belong to the tenant; keys of one tenant share them."""
+    """Someone who may use the gateway. Jobs and assets belong to the tenant; keys of one tenant share them, and the
+    tenant's limits, which one of its keys names. An admin may change workers and empty other tenants' queues."""
 
     name: str = Field(pattern=f"^{_NAME.pattern}$")
     key: Annotated[SecretStr, AfterValidator(_long_enough)]
     tenant: str = Field("default", pattern=f"^{_NAME.pattern}$")
+    admin: bool = False
+    weight: float | None = Field(None, gt=0, le=1e6, description="The tenant's share of the workers beside others'.")
+    max_queued: int | None = Field(None, ge=0, description="Queued jobs of the tenant.")
+    max_queued_bytes: ByteSize | None = Field(None, description="Graphs of the tenant's queued jobs.")
+    max_running: int | None = Field(None, ge=0, description="Running jobs of the tenant.")
 
     @model_validator(mode="before")
     @classmethod
@@ -111,7 +117,24 @@ class ApiKey(_Part):
         if not colon:
             raise ValueError("an API key is written name:key, or name@tenant:key")
         name, _, tenant = who.strip().partition("@")
-        return {"name": name, "key": key.strip(), "tenant": tenant or "default"}
+        secret, *more = key.split() or [""]
+        return {"name": name, "key": secret, "tenant": tenant or "default", **dict(map(_key_option, more))}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits of its tenant that it names."""
+        return self.model_dump(include=set(KEY_LIMITS), exclude_none=True)
+
+
+KEY_LIMITS = ("weight", "max_queued", "max_queued_bytes", "max_running")
+
+
+def _key_option(word: str) -> tuple[str, object]:
+    """What may follow a key: `admin`, `weight=2`, `max_queued=500` …"""
+    name, equals, value = word.partition("=")
+    if name not in {"admin", *KEY_LIMITS} or bool(equals) != (name != "admin"):
+        raise ValueError(f"behind an API key comes admin, {', '.join(f'{each}=N' for each in KEY_LIMITS)}, not {name}")
+    return name, value if equals else True
 
 
 class Limits(_Part):
@@ -121,6 +144,13 @@ class Limits(_Part):
     upload: ByteSize = Field(ByteSize(2 << 30), description="The largest uploaded file.")
     batch_jobs: int = Field(10_000, ge=1, description="Jobs in one batch.")
     queue: int | None = Field(100_000, ge=1, description="Queued jobs, of all tenants together.")
+    queue_bytes: ByteSize | None = Field(
+        ByteSize(8 << 30), description="Graphs of queued jobs, of all tenants together."
+    )
+    free_disk: ByteSize = Field(
+        ByteSize(512 << 20), description="Below this much free space orders and uploads are refused (`queue_full`)."
+    )
+    stalled: Seconds = Field(30.0, description="An event stream whose reader takes nothing for this long is ended.")
     streams: int = Field(256, ge=1, description="Open event streams of one tenant.")
     wait: Seconds = Field(600.0, description="The longest `Prefer: wait`.")
 
@@ -131,6 +161,9 @@ class Retention(_Part):
     jobs: Seconds = Field(7 * 86400.0, description="A job and its outputs, from its submission.")
     uploads: Seconds = Field(30 * 86400.0, description="An uploaded asset that no job needs.")
     queued: Seconds = Field(7 * 86400.0, description="A queued job that no worker takes expires after this.")
+    disk_budget: ByteSize | None = Field(
+        None, description="Bytes of outputs and uploads; past it the oldest ended jobs, then uploads, go early."
+    )
 
 
 class Restart(_Part):
@@ -267,6 +300,18 @@ def _refuse_open_door(settings: Settings) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise errors.ConfigError(f"API key names must differ: {', '.join(twice)}")
+    tenant_limits(keys)
+
+
+def tenant_limits(keys: Iterable[ApiKey]) -> Mapping[str, Mapping[str, float]]:
+    """The limits of each tenant that has a key; ConfigError where its keys contradict each other."""
+    found: dict[str, dict[str, float]] = {}
+    for key in keys:
+        known = found.setdefault(key.tenant, {})
+        for limit, value in key.limits.items():
+            if known.setdefault(limit, value) != value:
+                raise errors.ConfigError(f"the API keys of {key.tenant} name different {limit}s; one of them is enough")
+    return found
 
 
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -386,9 +431,7 @@ def redacted(settings: Settings) -> dict[str, Any]:
 def to_json(settings: Settings) -> bytes:
     """The settings with their secrets, for our own server process."""
     shown = settings.model_dump(mode="json")
-    shown["api_keys"] = [
-        {"name": key.name, "key": key.key.get_secret_value(), "tenant": key.tenant} for key in settings.all_api_keys
-    ]
+    shown["api_keys"] = [{**key.model_dump(), "key": key.key.get_secret_value()} for key in settings.all_api_keys]
     shown["api_keys_file"] = None
     return orjson.dumps(shown)
 

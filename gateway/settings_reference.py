@@ -20,7 +20,10 @@ is `upload` under `[limits]`. Settings that do not exist are refused, with what 
 Times are seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`; sizes are bytes, or a number with `KiB`, `MB`, …;
 lists are TOML arrays in the file, and words with commas between them in the environment. An API key is
 `name:key`, or `name@tenant:key`, the key at least {shortest} characters long; jobs and assets belong to the tenant,
-`default` unless named.
+`default` unless named. Words may follow it: `admin` (may add and remove workers, and empty other tenants' queues),
+`max_queued=500`, `max_queued_bytes=1GiB`, `max_running=4` (bounds of the tenant) and `weight=2` (its share of the
+workers beside others'; 1 unless named). In `gateway.toml` they are keys of an `[[api_keys]]` table. Without any API key
+everyone who reaches the gateway is an admin.
 
 """
 
@@ -58,7 +61,8 @@ def in_words(value: object) -> str:
         case tuple():
             return ",".join(map(in_words, cast(tuple[object, ...], value)))
         case settings.ApiKey():
-            return f"{value.name}@{value.tenant}:***"
+            told = [f"{name}={limit:g}" for name, limit in value.limits.items()]
+            return " ".join([f"{value.name}@{value.tenant}:***", *(["admin"] if value.admin else []), *told])
         case ByteSize():
             return value.human_readable().replace(".0", "")
         case float():

@@ -4,9 +4,11 @@ Facts this file rests on, each recorded from a real server (tests/fixtures/wire)
 
 - `POST /prompt` takes our prompt id. A 4xx is a definite no. A 5xx is not: a prompt may be queued although the answer
   was 500, so it counts as unknown.
-- Newer servers cancel one prompt atomically (`POST /api/jobs/{id}/cancel`); older ones know `/queue {"delete"}` for
-  what waits and `/interrupt {"prompt_id"}` for what runs. Between the two a prompt can begin to run, so the interrupt
-  comes second. Nothing global is ever called: a worker may have other users.
+- Newer servers cancel one prompt atomically (`POST /api/jobs/{id}/cancel`, which for an unknown id does nothing); older
+  ones know `/queue {"delete"}` for what waits and `/interrupt {"prompt_id"}` for what runs. Between the two a prompt can
+  begin to run, so the interrupt comes second. It checks and then acts: what runs next could be hit when the prompt ends
+  between the two, so nothing of ours may wait behind it (depth 1), and only what runs right now is interrupted. Nothing
+  global is ever called: a worker may have other users.
 - A socket that is not read stops everybody's frames on that server, so whoever listens must always drain.
 - The feature-flags handshake must be the first message; it makes previews carry their node's id.
 """
@@ -32,6 +34,7 @@ from gateway.domain.comfy import answers, frames, history
 _CONNECT_SECONDS: Final = 5.0
 _PING_SECONDS: Final = 20.0
 _CHUNK: Final = 256 * 1024
+_NOBODYS: Final = "00000000-0000-4000-8000-000000000000"  #: an id that no prompt has
 _HELLO: Final = orjson.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}).decode()
 
 
@@ -87,18 +90,32 @@ class ComfyClient:
 
     async def cancel(self, prompt_id: str) -> None:
         """Cancel one prompt, atomically where the server can; that it was accepted is no proof that it stopped."""
-        if self._cancels_atomically is not False:
-            try:
-                await self._call("POST", f"/api/jobs/{prompt_id}/cancel", body=b"")
-            except errors.WorkerRefused as refused:
-                if refused.http_status not in {404, 405}:
-                    raise
-                self._cancels_atomically = False
-            else:
-                self._cancels_atomically = True
-                return
+        if self._cancels_atomically is not False and await self._cancel_atomically(prompt_id):
+            return
         await self._call("POST", "/queue", body=orjson.dumps({"delete": [prompt_id]}))
-        await self._call("POST", "/interrupt", body=orjson.dumps({"prompt_id": prompt_id}))
+        if prompt_id in (await self.queue()).running:
+            await self._call("POST", "/interrupt", body=orjson.dumps({"prompt_id": prompt_id}))
+
+    async def cancels_atomically(self) -> bool:
+        """Whether this server can stop one prompt without any risk for the next. Asks anew: it may be another version
+        than before."""
+        return await self._cancel_atomically(_NOBODYS)
+
+    async def _cancel_atomically(self, prompt_id: str) -> bool:
+        """Cancel by the newer route; False when this server has none."""
+        try:
+            await self._call("POST", f"/api/jobs/{prompt_id}/cancel", body=b"")
+        except errors.WorkerRefused as refused:
+            if refused.http_status not in {404, 405}:
+                raise
+            self._cancels_atomically = False
+        else:
+            self._cancels_atomically = True
+        return self._cancels_atomically
+
+    async def forget(self, prompt_id: str) -> None:
+        """`POST /history {"delete"}`: drop one entry."""
+        await self._call("POST", "/history", body=orjson.dumps({"delete": [prompt_id]}))
 
     async def view(self, file: history.OutputFile) -> AsyncGenerator[bytes, None]:
         """`GET /view` in chunks; NotFound when the file is gone."""

@@ -1,7 +1,7 @@
 """Who calls: static API keys, `Authorization: Bearer`.
 
-Without keys everyone is the default tenant; the composition root refuses a public bind then. Keys are kept as their
-SHA-256 only and compared in constant time, all of them each time.
+Without keys everyone is the default tenant and an admin; the composition root refuses a public bind then. Keys are kept
+as their SHA-256 only and compared in constant time, all of them each time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,15 @@ _SCHEME = "bearer "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whoever sent the request."""
+    """Whoever sent the request. An admin may change workers and touch what other tenants have queued."""
 
     tenant: model.TenantId
+    admin: bool = False
+
+    def must_be_admin(self, what: str) -> None:
+        """Forbidden unless this is an admin's key; `what` says what only an admin may do."""
+        if not self.admin:
+            raise errors.Forbidden(f"only an admin's key may {what}; `admin = true` in the settings makes one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +38,12 @@ class ApiKey:
 
     digest: bytes
     tenant: model.TenantId
+    admin: bool = False
 
     @classmethod
-    def of(cls, secret: str, *, tenant: model.TenantId = model.DEFAULT_TENANT) -> ApiKey:
+    def of(cls, secret: str, *, tenant: model.TenantId = model.DEFAULT_TENANT, admin: bool = False) -> ApiKey:
         """The key with this secret."""
-        return cls(digest=hashlib.sha256(secret.encode()).digest(), tenant=tenant)
+        return cls(digest=hashlib.sha256(secret.encode()).digest(), tenant=tenant, admin=admin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +59,24 @@ class Access:
     def caller(self, authorization: str | None) -> Caller:
         """Who presents this Authorization header; Unauthorized."""
         if not self.keys:
-            return Caller(tenant=model.DEFAULT_TENANT)
+            return Caller(tenant=model.DEFAULT_TENANT, admin=True)
         if authorization is None:
             raise errors.Unauthorized("this gateway needs an API key: send `Authorization: Bearer <key>`")
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             raise errors.Unauthorized("the Authorization header must be `Bearer <key>`")
-        tenant = _matching(self.keys, authorization[len(_SCHEME) :].strip())
-        if tenant is None:
+        key = _matching(self.keys, authorization[len(_SCHEME) :].strip())
+        if key is None:
             raise errors.Unauthorized("this API key is not known here")
-        return Caller(tenant=tenant)
+        return Caller(tenant=key.tenant, admin=key.admin)
 
 
-def _matching(keys: Iterable[ApiKey], secret: str) -> model.TenantId | None:
-    """The tenant of the key with this secret; looks at every key, so that time tells nothing."""
+def _matching(keys: Iterable[ApiKey], secret: str) -> ApiKey | None:
+    """The key with this secret; looks at every key, so that time tells nothing."""
     digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-    found: model.TenantId | None = None
+    found: ApiKey | None = None
     for key in keys:
         if hmac.compare_digest(key.digest, digest):
-            found = key.tenant
+            found = key
     return found
 
 

@@ -92,7 +92,8 @@ async def get_worker(known: parts.PartsDep, caller: auth.CallerDep, id: WorkerId
     openapi_extra=body.documented(WorkerRequest, example={"url": "http://10.0.0.7:8188"}),
 )
 async def add_worker(request: Request, known: parts.PartsDep, caller: auth.CallerDep) -> Response:
-    """Takes a ComfyUI into use. It need not answer yet; it is watched until it does."""
+    """Takes a ComfyUI into use. It need not answer yet; it is watched until it does. Needs an admin's key."""
+    caller.must_be_admin("add workers")
     order = await body.read_object(request, WorkerRequest, limit=known.limits.json_body)
     view = await known.fleet.add(worker_url(order.url), worker_id=order.id, depth=order.depth)
     location = links.of(request, known).path(f"/v1/workers/{view.id}")
@@ -115,7 +116,8 @@ async def remove_worker(
     id: WorkerId,  # noqa: A002
     drain: Annotated[bool, Query(description="Let it finish what it runs.")] = True,
 ) -> Response:
-    """Removes a worker; with `drain=false` its jobs are handed back to the queue at once."""
+    """Removes a worker; with `drain=false` its jobs are handed back to the queue at once. Needs an admin's key."""
+    caller.must_be_admin("remove workers")
     if not re.fullmatch(_ID, id):
         raise errors.NotFound("there is no such worker")
     view = await known.fleet.remove(id, drain=drain)

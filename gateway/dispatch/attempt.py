@@ -235,8 +235,10 @@ class AttemptRun:
                 if self._hint is not watch.EndHint.WRITTEN:
                     self._hint = hint
                 self._wake.set()
-                if hint is watch.EndHint.WRITTEN:
-                    self.free()  # it runs nothing of ours now: its next job need not wait for what we read and fetch
+                # It runs nothing of ours now: its next job need not wait for what we read and fetch. Unless a cancel
+                # may be on its way there: that is not to meet the next job.
+                if hint is watch.EndHint.WRITTEN and not self.cancel_asked:
+                    self.free()
 
     def _on_change(self) -> None:
         self._look_now = True
@@ -267,7 +269,8 @@ class AttemptRun:
             else:
                 timeout = 0.0 if self._hint is watch.EndHint.WRITTEN else pause
             await self._rest(timeout)
-            if self.cancel_asked and self.tools.clock() - canceled_at >= self.tools.patience.cancel_again:
+            due = self.tools.clock() - canceled_at >= self.tools.patience.cancel_again
+            if self.cancel_asked and due and not self._freed:  # freed: it has ended, the next one may be there
                 canceled_at = self.tools.clock()
                 await self.ask_worker_to_cancel()
             if self._hint is None and self._heard and not self._look_now and not self.cancel_asked:
@@ -286,7 +289,7 @@ class AttemptRun:
 
     def _wait_seconds(self, canceled_at: float) -> float:
         if self.cancel_asked:
-            return 0.0 if not canceled_at else 0.2
+            return 0.2 if canceled_at or self._freed else 0.0
         hears = self._posted_as is not None and self._posted_as == self.link.client_id
         return self.tools.patience.silence if hears else self.tools.patience.no_socket
 

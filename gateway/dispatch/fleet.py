@@ -34,8 +34,10 @@ class Member:
 
     @property
     def takes_work(self) -> bool:
-        """Whether it may be given a job now, a free place assumed."""
-        return self.epoch is not None and not self.draining and self.link.state is link.LinkState.READY
+        """Whether it may be given a job now, a free place assumed. Not while a prompt that was given up may still be
+        there: canceling that one could hit the next."""
+        ready = self.link.state is link.LinkState.READY and not self.link.condemned
+        return ready and self.epoch is not None and not self.draining
 
     @property
     def state(self) -> model.WorkerState:
@@ -153,7 +155,7 @@ class Fleet:
         """A slot for each free place of each worker that takes work."""
         found: list[model.Slot] = []
         for member in self.members.values():
-            if not member.takes_work or member.occupied >= member.worker.depth:
+            if not member.takes_work or member.occupied >= member.link.depth:
                 continue
             accepts = self._accepts(member, requirements)
             if accepts:
@@ -162,7 +164,7 @@ class Fleet:
 
     @staticmethod
     def _free_places(member: Member, accepts: frozenset[str]) -> Iterable[model.Slot]:
-        for taken in range(member.occupied, member.worker.depth):
+        for taken in range(member.occupied, member.link.depth):
             yield model.Slot(
                 worker=member.worker.id,
                 epoch=member.epoch or 0,

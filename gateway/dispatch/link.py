@@ -72,6 +72,7 @@ class Link:
     facts: answers.WorkerFacts = field(default_factory=answers.WorkerFacts)
     remaining: int = 0  #: prompts on the worker by its latest status frame, ours included
     condemned: set[str] = field(default_factory=set[str])
+    cancels_atomically: bool = False  #: only then may something wait behind what may have to be canceled
     _follows: dict[str, Follow] = field(default_factory=dict[str, Follow])
 
     async def run(self) -> None:
@@ -91,6 +92,8 @@ class Link:
             self.answered = True
             self.admit(facts)
             self.facts = facts
+            if self.worker.depth > 1:
+                self.cancels_atomically = await self.client.cancels_atomically()
             await self.refresh()
             client_id = self.new_id()
             async with self.client.listen(client_id) as socket:
@@ -128,6 +131,11 @@ class Link:
     def unfollow(self, prompt_id: str) -> None:
         """Stop following."""
         self._follows.pop(prompt_id, None)
+
+    @property
+    def depth(self) -> int:
+        """How many prompts may be sent at once: one, unless the worker can cancel one without hitting the next."""
+        return self.worker.depth if self.cancels_atomically else 1
 
     @property
     def others(self) -> int:
