@@ -423,6 +423,14 @@ class WorkerClient(Protocol):
         """Drop the history entry of a prompt; one that is gone is no error."""
         ...
 
+    async def free(self) -> None:
+        """Ask for models and results to be dropped when nothing runs there. It may be lost: say it twice."""
+        ...
+
+    async def log(self) -> Sequence[answers.LogLine]:
+        """The newest lines that the worker printed, oldest first; none when it does not show them."""
+        ...
+
     def view(self, file: history.OutputFile) -> AsyncIterator[bytes]:
         """`GET /view`: a file's bytes; NotFound when it is gone."""
         ...

@@ -35,6 +35,7 @@ _CONNECT_SECONDS: Final = 5.0
 _PING_SECONDS: Final = 20.0
 _CHUNK: Final = 256 * 1024
 _NOBODYS: Final = "00000000-0000-4000-8000-000000000000"  #: an id that no prompt has
+_FREE_ALL: Final = orjson.dumps({"unload_models": True, "free_memory": True})
 _HELLO: Final = orjson.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}).decode()
 
 
@@ -116,6 +117,18 @@ class ComfyClient:
     async def forget(self, prompt_id: str) -> None:
         """`POST /history {"delete"}`: drop one entry."""
         await self._call("POST", "/history", body=orjson.dumps({"delete": [prompt_id]}))
+
+    async def free(self) -> None:
+        """`POST /free`: models and results are dropped between two prompts. One that comes right after a prompt can be
+        lost until the next has ended (recording 30): whoever needs it says it again a moment later."""
+        await self._call("POST", "/free", body=_FREE_ALL)
+
+    async def log(self) -> tuple[answers.LogLine, ...]:
+        """`GET /internal/logs/raw`: the newest lines that it printed; none when this server does not show them."""
+        try:
+            return answers.parse_log(await self._get("/internal/logs/raw"))
+        except errors.WorkerRefused:
+            return ()
 
     async def view(self, file: history.OutputFile) -> AsyncGenerator[bytes, None]:
         """`GET /view` in chunks; NotFound when the file is gone."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from gateway.domain.comfy import answers
+
 #: What Python writes when a thread dies of an exception, for ComfyUI's one thread that runs prompts.
 _DEATH: Final = re.compile(r"Exception in thread .*\(prompt_worker\)")
 
@@ -106,15 +108,15 @@ class LogWatch:
     process, so a thread's end that is told there is this process's, and nothing starts that thread again."""
 
     tells_death: bool = False
-    _last: tuple[str, ...] | None = None
+    _last: tuple[answers.LogLine, ...] | None = None
     _grew_at: float | None = None
 
-    def look(self, lines: Iterable[str], *, now: float) -> None:
+    def look(self, lines: Iterable[answers.LogLine], *, now: float) -> None:
         """The lines as they are now."""
         seen = tuple(lines)
         if seen != self._last:
             self._last, self._grew_at = seen, now
-            self.tells_death = any(_DEATH.match(line) for line in seen)
+            self.tells_death = any(_DEATH.match(line.text) for line in seen)
 
     def quiet(self, now: float) -> float | None:
         """How long it has not grown; None before the first look."""

@@ -70,10 +70,11 @@ class Executor:
         """Ask the running prompt to stop at the next place where it looks; nothing when idle."""
         self._interrupt = True
 
-    def free(self, *, unload: bool, forget: bool) -> None:
-        """Unload models and forget results between two jobs."""
+    def free(self, *, unload: bool, forget: bool, lost: bool = False) -> None:
+        """Unload models and forget results between two jobs; a lost one waits for the end of the next job."""
         self._free |= {name for name, wanted in (("unload", unload), ("forget", forget)) if wanted}
-        self._queue.nudge()
+        if not lost:
+            self._queue.nudge()
 
     async def run(self) -> None:
         """Run what comes, until something kills the loop."""
@@ -90,6 +91,11 @@ class Executor:
         except (base.ThreadDeath, KeyError, IndexError, TypeError, AttributeError, ValueError) as cause:
             # What escapes here ends a real server's execution thread, too; see recordings 26a to 26j.
             self.is_dead = True
+            if str(cause) not in {
+                "system_exit",
+                "silent_death",
+            }:  # Python says nothing of a thread that ends by SystemExit
+                self._worklog.print("Exception in thread Thread-1 (prompt_worker):")
             _log.warning("execution thread died", cause=repr(cause), stack=traceback.format_exc())
 
     def _act_on_free(self) -> None:
@@ -98,6 +104,8 @@ class Executor:
         if "forget" in self._free:
             self._cache.clear()
             self.resident.clear()
+        if self._free:
+            self._script.freed()
         self._free.clear()
 
     async def _run_entry(self, entry: Entry) -> None:
@@ -113,6 +121,7 @@ class Executor:
         else:
             await asyncio.sleep(0)
         record.end(outcome)
+        self._worklog.print("Prompt executed")
         forgotten = self._script.forgets(entry)
         self._queue.finish(entry, None if forgotten else runs.history(run, outcome))
         if self.client_id is not None:

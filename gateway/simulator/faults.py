@@ -16,8 +16,18 @@ from gateway.simulator.nodes import base
 from gateway.simulator.options import Card
 from gateway.simulator.prompt_queue import Entry
 
-#: In a node: it raises, runs out of memory, breaks the card for good, never returns, or ends the thread.
-NODE_KINDS = ("node_error", "out_of_memory", "cuda_fault", "hang", "dead_thread", "crash")
+#: In a node: it raises, runs out of memory (until a /free, or however much is freed), breaks the card for good, never
+#: returns, or ends the thread (with or without a word in the log).
+NODE_KINDS = (
+    "node_error",
+    "out_of_memory",
+    "memory_full",
+    "cuda_fault",
+    "hang",
+    "dead_thread",
+    "silent_death",
+    "crash",
+)
 #: On the sockets: cut, connected but silent, neither read nor written.
 SOCKET_KINDS = ("drop_socket", "mute_socket", "half_open_socket")
 #: On HTTP: answers late, wrong, or never.
@@ -31,6 +41,7 @@ HTTP_KINDS = (
     "slow_view",
     "view_missing",
     "slow_http",
+    "free_lost",
 )
 KINDS = (*NODE_KINDS, *SOCKET_KINDS, *HTTP_KINDS)
 
@@ -167,6 +178,10 @@ class Script:
             return fault.node_class == node_class
         return any(node.get("class_type") == fault.node_class for node in entry.prompt.values())
 
+    def freed(self) -> None:
+        """Models were unloaded and results forgotten: what the memory was full of is gone."""
+        self._faults = [fault for fault in self._faults if fault.kind != "memory_full"]
+
     def job_started(self, entry: Entry) -> None:
         """Strike at the start of a job: the thread, the process, the sockets."""
         if not self._faults:
@@ -174,7 +189,11 @@ class Script:
         while (fault := self.find(SOCKET_KINDS, entry)) is not None:
             self.on_socket(fault.kind)
         for fault in self._faults:
-            if fault.kind in ("dead_thread", "crash") and fault.node_class is None and not fault.is_spent:
+            if (
+                fault.kind in ("dead_thread", "silent_death", "crash")
+                and fault.node_class is None
+                and not fault.is_spent
+            ):
                 if not self._concerns(fault, entry, None):
                     continue
                 fault.struck += 1
@@ -197,7 +216,7 @@ class Script:
         match fault.kind:
             case "node_error":
                 raise RuntimeError(fault.message)
-            case "out_of_memory":
+            case "out_of_memory" | "memory_full":
                 raise base.out_of_memory(card)
             case "cuda_fault":
                 self.card_is_broken = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -82,6 +83,7 @@ class Routes:
             "/extensions": {"GET": self._extensions},
             "/features": {"GET": self._features},
             "/system_stats": {"GET": self._system_stats},
+            "/internal/logs/raw": {"GET": self._logs},
             **Control(options.name, script, log).table,
         }
 
@@ -235,7 +237,11 @@ class Routes:
 
     async def _post_free(self, request: web.BaseRequest) -> web.Response:
         body, _ = wire.loads(await request.read())
-        self._executor.free(unload=bool(body.get("unload_models", False)), forget=bool(body.get("free_memory", False)))
+        self._executor.free(
+            unload=bool(body.get("unload_models", False)),
+            forget=bool(body.get("free_memory", False)),
+            lost=bool(self._script) and self._script.request(("free_lost",), "/free") is not None,
+        )
         return web.Response()
 
     # ---- history
@@ -312,6 +318,11 @@ class Routes:
     async def _system_stats(self, request: web.BaseRequest) -> web.Response:
         del request
         return json_response(about.stats(self._options, self._card, sum(self._executor.resident.values())))
+
+    async def _logs(self, request: web.BaseRequest) -> web.Response:
+        del request
+        entries = [{"t": datetime.fromtimestamp(at).isoformat(), "m": text} for at, text in self._worklog.printed]  # noqa: DTZ006 - local time, as there
+        return json_response({"entries": entries, "size": {"cols": 80, "rows": 24}})
 
     async def _assets_disabled(self, request: web.BaseRequest) -> web.Response:
         del request

@@ -36,12 +36,18 @@ class WorkLog:
     """The newest records, in order of arrival."""
 
     limit: int = 200_000
+    printed: deque[tuple[float, str]] = field(default_factory=lambda: deque[tuple[float, str]](maxlen=300))
     _records: deque[Record] = field(default_factory=deque[Record])
     _waiting: dict[str, deque[Record]] = field(default_factory=dict[str, "deque[Record]"])
+
+    def print(self, text: str) -> None:
+        """Write a line of what a real server prints; the newest are shown at `/internal/logs/raw`."""
+        self.printed.append((time.time(), text))
 
     def received(self, prompt_id: str, number: float) -> None:
         """A prompt was accepted."""
         record = Record(prompt_id=prompt_id, number=number, received=time.monotonic(), received_wall=time.time())
+        self.print("got prompt")
         self._records.append(record)
         self._waiting.setdefault(prompt_id, deque()).append(record)
         if len(self._records) > self.limit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain import watchdog
+from gateway.domain.comfy import answers
 from gateway.domain.watchdog import Judgement, Signs
 
 BOUNDS = watchdog.Bounds(run=1000, idle=300, dead=120)
@@ -52,21 +53,25 @@ def test_reasons_are_plain_words() -> None:
     assert long.reason == "it ran for 17 min, and 17 min is the limit for jobs of its kind"
 
 
+def lines(*texts: str) -> list[answers.LogLine]:
+    return [answers.LogLine(at=f"2026-11-21T08:09:{second:02}", text=text) for second, text in enumerate(texts)]
+
+
 def test_a_log_that_stands_still_is_no_sign_of_life() -> None:
     log = watchdog.LogWatch()
     assert log.quiet(5) is None
-    log.look(["starting"], now=10)
-    log.look(["starting"], now=20)
+    log.look(lines("starting"), now=10)
+    log.look(lines("starting"), now=20)
     assert (log.quiet(30), log.tells_death) == (20, False)
-    log.look(["starting", "got prompt"], now=40)
+    log.look(lines("starting", "got prompt"), now=40)
     assert log.quiet(45) == 5
 
 
 def test_a_log_tells_of_the_threads_end() -> None:
     log = watchdog.LogWatch()
-    log.look(["got prompt", "Exception in thread Thread-3 (prompt_worker):", "Traceback (most recent"], now=1)
+    log.look(lines("got prompt", "Exception in thread Thread-3 (prompt_worker):", "Traceback (most recent"), now=1)
     assert log.tells_death
-    log.look(["starting"], now=2)
+    log.look(lines("starting"), now=2)
     assert not log.tells_death
 
 
@@ -75,5 +80,5 @@ def test_a_log_tells_of_the_threads_end() -> None:
 )
 def test_other_lines_tell_nothing(line: str) -> None:
     log = watchdog.LogWatch()
-    log.look([line], now=1)
+    log.look(lines(line), now=1)
     assert not log.tells_death

@@ -50,6 +50,14 @@ class WorkerFacts:
     simulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """What ComfyUI printed, and when by its own clock."""
+
+    at: str
+    text: str
+
+
 def parse_accepted(answer: object) -> Accepted:
     """A 200 answer to `POST /prompt`; WorkerFault when it is not one."""
     if not isinstance(answer, dict) or "prompt_id" not in answer:
@@ -92,6 +100,18 @@ def parse_system_stats(answer: object) -> WorkerFacts:
         ram_total=_bytes(system.get("ram_total")),
         ram_free=_bytes(system.get("ram_free")),
         simulated=system.get("simulated") is True,
+    )
+
+
+def parse_log(answer: object) -> tuple[LogLine, ...]:
+    """The lines of an answer to `GET /internal/logs/raw`; none when it is not one."""
+    entries = answer.get("entries") if isinstance(answer, dict) else None
+    if not isinstance(entries, list):
+        return ()
+    return tuple(
+        LogLine(at=str(entry.get("t")), text=entry["m"])
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("m"), str)
     )
 
 
