@@ -50,10 +50,10 @@ class _Conversion:
 
     def __init__(self, unfolded: tuple[frames.Frame, ...], info: Mapping[str, Any], *, allow_unknown: bool) -> None:
         self._frames = unfolded
-        self._info = info
         self._allow_unknown = allow_unknown
-        self._classes: dict[str, definitions.Definition | None] = {}
-        self._tracer = tracing.Tracer(promotion.values(unfolded, info))
+        self._classes = definitions.Classes(info)
+        self._drawing = widgets.Drawing(self._classes)
+        self._tracer = tracing.Tracer(promotion.Promotion(unfolded, self._drawing).of)
         self._unknown: list[errors.Fault] = []
 
     def run(self) -> Converted:
@@ -74,24 +74,16 @@ class _Conversion:
     def _runs(self, frame: frames.Frame, node: document.Node) -> bool:
         return not (node.mode in _SILENT_MODES or node.id in frame.children or node.type in tracing.VIRTUAL)
 
-    def _definition(self, name: str) -> definitions.Definition | None:
-        if name not in self._classes:
-            self._classes[name] = definitions.read(name, self._info)
-        return self._classes[name]
-
     def _node(self, frame: frames.Frame, node: document.Node) -> dict[str, Any]:
-        definition = self._definition(node.type)
+        definition = self._classes.get(node.type)
         if definition is None:
             self._miss(frame, node)
-            values: Mapping[str, Any] = _guessed(node)
-        else:
-            values = widgets.draw(definition, node.values).values
-        inputs = {name: _wrapped(value) for name, value in values.items()}
+        inputs = {name: _wrapped(value) for name, value in self._drawing.of(node).items()}
         for slot in node.inputs:
             match self._tracer.source(frame, node, slot):
                 case tracing.Output(node=origin, slot=number):
                     inputs[slot.name] = [origin, number]
-                case tracing.Literal(value=value):
+                case tracing.Literal(value=value) | tracing.Primitive(value=value):
                     inputs[slot.name] = _wrapped(value)
                 case tracing.Nothing():
                     pass
@@ -100,7 +92,7 @@ class _Conversion:
 
     def _miss(self, frame: frames.Frame, node: document.Node) -> None:
         if len(self._unknown) < structure.MAX_FAULTS:
-            hint = object_info.near_class(node.type, self._info)
+            hint = object_info.near_class(node.type, self._classes.names())
             message = f"no node class of this name is known; the node pack may not be installed.{hint}"
             self._unknown.append(frame.fault(node, "missing_node_type", message))
 
@@ -115,14 +107,6 @@ class _Conversion:
 def _wrapped(value: Any) -> Any:
     # A bare list would be taken for a link.
     return {"__value__": value} if isinstance(value, list) else value
-
-
-def _guessed(node: document.Node) -> dict[str, Any]:
-    """The values of a class that nobody knows, by what its file says: newer editors save an input for each widget."""
-    if isinstance(node.values, Mapping):
-        return dict(node.values)
-    names = [slot.widget for slot in node.inputs if slot.widget is not None]
-    return dict(zip(names, node.values, strict=False)) if len(names) == len(node.values) else {}
 
 
 def _drop_dead_links(nodes: dict[str, dict[str, Any]]) -> None:

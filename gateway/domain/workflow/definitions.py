@@ -7,7 +7,7 @@ the raw `GET /object_info` when a workflow uses it, so that converting one file 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,24 @@ class Definition:
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     title: str
+
+
+class Classes:
+    """The classes of one object_info, each read when it is asked for."""
+
+    def __init__(self, info: Mapping[str, Any]) -> None:
+        self._info = info
+        self._read: dict[str, Definition | None] = {}
+
+    def get(self, name: str) -> Definition | None:
+        """The class of this name, or None when it is not described."""
+        if name not in self._read:
+            self._read[name] = read(name, self._info)
+        return self._read[name]
+
+    def names(self) -> Iterable[str]:
+        """All names."""
+        return self._info
 
 
 def read(name: str, info: Mapping[str, Any]) -> Definition | None:

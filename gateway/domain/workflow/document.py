@@ -7,6 +7,7 @@ list or as an object, native reroutes (which leave the ends of a link as they ar
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -72,6 +73,7 @@ class Scope:
     outputs: tuple[Slot, ...] = ()
     entries: Mapping[int, tuple[Link, ...]] = field(default_factory=dict[int, tuple[Link, ...]])
     exits: Mapping[int, Link] = field(default_factory=dict[int, Link])
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])  #: ids in the file → ids here, where they differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +91,61 @@ def read(data: object) -> Document:
     raw = cast("dict[str, Any]", data)
     definitions = list(_definitions(raw))
     _bound(raw, definitions)
+    root = _scope(raw, identity="")
+    numbers = _Numbers(raw, root)
     subgraphs: dict[str, Scope] = {}
     for definition in definitions:
-        scope = _scope(definition, identity=str(definition.get("id")))
+        scope = numbers.distinct(_scope(definition, identity=str(definition.get("id"))))
         if scope.id in subgraphs:
             raise _wrong("duplicate_subgraph", f"Two subgraphs have the id {_shown(scope.id)}.")
         subgraphs[scope.id] = scope
-    return Document(root=_scope(raw, identity=""), subgraphs=subgraphs)
+    return Document(root=root, subgraphs=subgraphs)
+
+
+class _Numbers:
+    """Node ids that are taken. The editor keeps them distinct over all subgraphs of a file, and gives a node whose
+    number is taken the next free one as it loads the file; so the ids in a graph are only those that a person sees
+    when this is done as well."""
+
+    def __init__(self, raw: Mapping[str, Any], root: Scope) -> None:
+        self._taken = set(root.nodes)
+        last = raw.get(
+            "last_node_id", raw.get("state", {}).get("lastNodeId") if isinstance(raw.get("state"), dict) else 0
+        )
+        self._last = last if isinstance(last, int) and 0 <= last < 2**53 else 0
+
+    def distinct(self, scope: Scope) -> Scope:
+        """The scope, with numbers of its own."""
+        renamed: dict[str, str] = {}
+        for node_id in scope.nodes:
+            if node_id in self._taken and node_id.isdecimal():
+                renamed[node_id] = self._next()
+            self._taken.add(renamed.get(node_id, node_id))
+        return _renumbered(scope, renamed) if renamed else scope
+
+    def _next(self) -> str:
+        self._last += 1
+        while str(self._last) in self._taken:
+            self._last += 1
+        return str(self._last)
+
+
+def _renumbered(scope: Scope, renamed: Mapping[str, str]) -> Scope:
+    def moved(link: Link) -> Link:
+        ends = {"origin": renamed.get(link.origin, link.origin), "target": renamed.get(link.target, link.target)}
+        return dataclasses.replace(link, **ends)
+
+    return dataclasses.replace(
+        scope,
+        nodes={
+            renamed.get(key, key): dataclasses.replace(node, id=renamed.get(key, key))
+            for key, node in scope.nodes.items()
+        },
+        links={key: moved(link) for key, link in scope.links.items()},
+        entries={key: tuple(map(moved, links)) for key, links in scope.entries.items()},
+        exits={key: moved(link) for key, link in scope.exits.items()},
+        renamed=renamed,
+    )
 
 
 def _definitions(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -130,13 +180,7 @@ def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
         if node.id in nodes:
             raise _wrong("duplicate_node", f"Two nodes{place} have the id {_shown(node.id)}.", node)
         nodes[node.id] = node
-    entries: dict[int, tuple[Link, ...]] = {}
-    exits: dict[int, Link] = {}
-    for link in links.values():
-        if link.origin == ENTRY:
-            entries[link.origin_slot] = (*entries.get(link.origin_slot, ()), link)
-        if link.target == EXIT:
-            exits.setdefault(link.target_slot, link)
+    exits = {link.target_slot: link for link in reversed(links.values()) if link.target == EXIT}
     return Scope(
         id=identity,
         name=name,
@@ -144,9 +188,25 @@ def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
         links=links,
         inputs=_slots(raw.get("inputs")) if identity else (),
         outputs=_slots(raw.get("outputs")) if identity else (),
-        entries=entries,
+        entries=_entries(raw, links) if identity else {},
         exits=exits,
     )
+
+
+def _entries(raw: Mapping[str, Any], links: Mapping[str, Link]) -> dict[int, tuple[Link, ...]]:
+    """The links from each input of a subgraph, in the order that the input names them."""
+    found: dict[int, dict[str, Link]] = {}
+    inputs = raw.get("inputs")
+    for position, slot in enumerate(cast("list[Any]", inputs) if isinstance(inputs, list) else ()):
+        named = slot.get("linkIds") if isinstance(slot, dict) else None
+        for link_id in map(_identity, named if isinstance(named, list) else ()):
+            link = links.get(link_id) if link_id is not None else None
+            if link is not None and link.origin == ENTRY and link.origin_slot == position:
+                found.setdefault(position, {})[link.id] = link
+    for link in links.values():
+        if link.origin == ENTRY:
+            found.setdefault(link.origin_slot, {}).setdefault(link.id, link)
+    return {position: tuple(each.values()) for position, each in found.items()}
 
 
 def _links(raw: Any, place: str) -> Iterator[tuple[str, Link]]:

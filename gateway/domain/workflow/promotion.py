@@ -10,28 +10,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.domain.workflow import document, frames
+from gateway.domain.workflow import document, frames, tracing, widgets
+
+Values = dict[int, Any]  # by the position of the subgraph's input
 
 
-def values(unfolded: tuple[frames.Frame, ...], classes: Mapping[str, Any]) -> dict[frames.Frame, dict[int, Any]]:
-    """For each frame the values that its host holds, by the position of the subgraph's input."""
-    found: dict[frames.Frame, dict[int, Any]] = {}
-    # From the inside out: a host's value counts where the one around it has none.
-    for frame in reversed(unfolded):
-        if frame.host is not None:
-            found[frame] = {**_inherited(frame, found), **_own(frame, found)}
-    return found
+class Promotion:
+    """The widgets of subgraphs' nodes, for one unfolded document."""
 
+    def __init__(self, unfolded: tuple[frames.Frame, ...], drawing: widgets.Drawing) -> None:
+        self._drawing = drawing
+        self._found: dict[frames.Frame, Values] = {}
+        # From the inside out: a host's value counts before the one that it covers.
+        for frame in reversed(unfolded):
+            if frame.host is not None:
+                self._found[frame] = {**self._covered(frame), **_own(frame)}
 
-def _inherited(frame: frames.Frame, found: Mapping[frames.Frame, Mapping[int, Any]]) -> dict[int, Any]:
-    """Values of subgraphs inside this one that its own inputs lead to."""
-    inherited: dict[int, Any] = {}
-    for position, links in frame.scope.entries.items():
-        for link in links[:1]:
-            child, inner = _inner(frame, link)
-            if child is not None and inner is not None and inner in found.get(child, {}):
-                inherited[position] = found[child][inner]
-    return inherited
+    def of(self, frame: frames.Frame) -> Mapping[int, Any]:
+        """What the host of this frame says for the inputs of its subgraph."""
+        return self._found.get(frame, {})
+
+    def _covered(self, frame: frames.Frame) -> Values:
+        """The values of the widgets themselves, for hosts that have none of their own."""
+        covered: Values = {}
+        for position, links in frame.scope.entries.items():
+            for link in links:
+                found = self._widget(frame, link)
+                if found is not None:
+                    covered[position] = found.value
+                    break
+        return covered
+
+    def _widget(self, frame: frames.Frame, link: document.Link) -> tracing.Literal | None:
+        node = frame.scope.nodes.get(link.target)
+        if node is None or not 0 <= link.target_slot < len(node.inputs):
+            return None
+        slot = node.inputs[link.target_slot]
+        child, position = _inner(frame, link)
+        if child is not None:
+            held = self._found.get(child, {})
+            return tracing.Literal(held[position]) if position in held else None
+        drawn = self._drawing.of(node)
+        name = slot.widget or slot.name
+        return tracing.Literal(drawn[name]) if name in drawn else None
 
 
 def _inner(frame: frames.Frame, link: document.Link) -> tuple[frames.Frame | None, int | None]:
@@ -46,7 +67,7 @@ def _inner(frame: frames.Frame, link: document.Link) -> tuple[frames.Frame | Non
     return None, None
 
 
-def _own(frame: frames.Frame, found: Mapping[frames.Frame, Mapping[int, Any]]) -> dict[int, Any]:
+def _own(frame: frames.Frame) -> Values:
     host = frame.host
     if host is None or not host.values:
         return {}
@@ -66,6 +87,7 @@ def _proxied(frame: frames.Frame, entry: Any) -> int | None:
     if not isinstance(entry, list) or len(entry) < 2 or not isinstance(entry[1], str):
         return None
     node_id, widget = str(entry[0]), entry[1]
+    node_id = frame.scope.renamed.get(node_id, node_id)
     if node_id == "-1":
         names = [slot.name for slot in frame.scope.inputs]
         return names.index(widget) if widget in names else None

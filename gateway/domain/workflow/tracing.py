@@ -8,7 +8,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ GET: Final = frozenset({"GetNode"})
 SET: Final = frozenset({"SetNode"})
 NOTES: Final = frozenset({"Note", "MarkdownNote"})
 #: Classes that exist in the editor only, and never become part of a graph.
+_TRANSPARENT: Final = GET | SET | {REROUTE}
 VIRTUAL: Final = NOTES | GET | SET | {REROUTE, PRIMITIVE}
 
 
@@ -35,7 +36,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value."""
+    """A value that a subgraph's node holds."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """A primitive's value. It writes its value into the widgets that it is connected to, in its own scope and through
+    reroutes alone; whoever else is connected to it keeps what it has."""
 
     value: Any
 
@@ -45,63 +54,49 @@ class Nothing:
     """The input is not connected to anything that runs."""
 
 
-Source = Output | Literal | Nothing
+Source = Output | Literal | Primitive | Nothing
 NOTHING: Final = Nothing()
 
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """An input of a node: what is looked at next, the value that counts when nothing is connected beside it."""
+    """An input of a node: where to look next."""
 
     frame: frames.Frame
     node: document.Node
     slot: document.Slot
 
 
+_Key = tuple[frames.Frame, str, int]  # a node's output
+
+
 class Tracer:
     """Follows the links of one unfolded document."""
 
-    def __init__(self, promoted: Mapping[frames.Frame, Mapping[int, Any]]) -> None:
+    def __init__(self, promoted: Callable[[frames.Frame], Mapping[int, Any]]) -> None:
         self._promoted = promoted
-        self._known: dict[tuple[frames.Frame, str, int], Source] = {}
+        self._known: dict[_Key, Source] = {}
 
     def source(self, frame: frames.Frame, node: document.Node, slot: document.Slot) -> Source:
         """What feeds this input."""
-        at: _At | None = _At(frame, node, slot)
-        passed: list[tuple[frames.Frame, str, int]] = []
-        seen: set[tuple[frames.Frame, str, int]] = set()
+        at = _At(frame, node, slot)
+        trail: dict[_Key, _At] = {}  # each output that was met, and the input that it leads back to
         found: Source = NOTHING
-        while at is not None:
-            origin = self._origin(at)
-            if origin is None:
-                break
-            frame_, link = origin
-            key = (frame_, link.origin, link.origin_slot)
+        while (link := _link(at)) is not None:
+            key = (at.frame, link.origin, link.origin_slot)
             if key in self._known:
                 found = self._known[key]
                 break
-            if key in seen:
-                fault = frame.fault(node, "link_cycle", "its links lead in a circle.", field=slot.name)
-                raise errors.InvalidWorkflow(fault.message, faults=[fault])
-            seen.add(key)
-            passed.append(key)
-            step = self._step(frame_, link)
-            if isinstance(step, _At):
-                at = step
-            else:
-                found, at = step, None
-        for key in passed:
-            self._known[key] = found
+            if key in trail:
+                raise _refused(at, "link_cycle", "its links lead in a circle.")
+            step = self._step(at.frame, link)
+            if not isinstance(step, _At):
+                found = self._known[key] = step
+                break
+            trail[key] = at = step
+        for key, via in reversed(trail.items()):
+            found = self._known[key] = _passed_on(found, via.node)
         return found
-
-    def _origin(self, at: _At) -> tuple[frames.Frame, document.Link] | None:
-        if at.slot.link is None:
-            return None
-        link = at.frame.scope.links.get(at.slot.link)
-        if link is None:
-            fault = at.frame.fault(at.node, "dangling_link", f"link {at.slot.link} does not exist.", field=at.slot.name)
-            raise errors.InvalidWorkflow(fault.message, faults=[fault])
-        return at.frame, link
 
     def _step(self, frame: frames.Frame, link: document.Link) -> _At | Source:
         if link.origin == document.ENTRY and frame.parent is not None:
@@ -136,13 +131,13 @@ class Tracer:
         slot = host_slot(host, frame.scope, position)
         if slot is not None and slot.link is not None:
             return _At(parent, host, slot)
-        values = self._promoted.get(frame, {})
+        values = self._promoted(frame)
         return Literal(values[position]) if position in values else NOTHING
 
     def _virtual(self, frame: frames.Frame, node: document.Node) -> _At | Source:
         if node.type == PRIMITIVE:
             values = node.values
-            return Literal(values[0]) if isinstance(values, tuple) and values else NOTHING
+            return Primitive(values[0]) if isinstance(values, tuple) and values else NOTHING
         if node.type in GET:
             return self._from_set(frame, node)
         if node.type in NOTES or not node.inputs:
@@ -159,6 +154,25 @@ class Tracer:
             above = above.parent
         fault = frame.fault(node, "no_set_node", f"there is no Set node named {structure.shown_text(str(name))!r}.")
         raise errors.InvalidWorkflow(fault.message, faults=[fault])
+
+
+def _link(at: _At) -> document.Link | None:
+    if at.slot.link is None:
+        return None
+    link = at.frame.scope.links.get(at.slot.link)
+    if link is None:
+        raise _refused(at, "dangling_link", f"its link {structure.shown_text(at.slot.link)} does not exist.")
+    return link
+
+
+def _passed_on(found: Source, node: document.Node) -> Source:
+    is_transparent = node.type in _TRANSPARENT and node.mode != document.BYPASSED
+    return NOTHING if isinstance(found, Primitive) and not is_transparent else found
+
+
+def _refused(at: _At, reason: str, message: str) -> errors.InvalidWorkflow:
+    fault = at.frame.fault(at.node, reason, message, field=at.slot.name)
+    return errors.InvalidWorkflow(fault.message, faults=[fault])
 
 
 def variable(node: document.Node) -> Any:

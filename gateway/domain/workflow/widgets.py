@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.domain.workflow import definitions
+from gateway.domain.workflow import definitions, document
 
 CONTROL = "control_after_generate"
 FILTER = "control_filter_list"
@@ -42,6 +42,30 @@ class Drawn:
     values: Mapping[str, Any]  #: what is sent
     misfit: str | None = None  #: a widget whose value is of another kind, when the list does not fit the class
     count: int = 0  #: places that the widgets have in `widgets_values`
+
+
+class Drawing:
+    """Draws the nodes of one file, each once."""
+
+    def __init__(self, classes: definitions.Classes) -> None:
+        self._classes = classes
+        self._drawn: dict[int, tuple[document.Node, Mapping[str, Any]]] = {}
+
+    def of(self, node: document.Node) -> Mapping[str, Any]:
+        """The values of a node's widgets by name."""
+        if id(node) not in self._drawn:
+            definition = self._classes.get(node.type)
+            values = guessed(node) if definition is None else draw(definition, node.values).values
+            self._drawn[id(node)] = (node, values)  # the node is kept, so that its id is not given to another
+        return self._drawn[id(node)][1]
+
+
+def guessed(node: document.Node) -> dict[str, Any]:
+    """The values of a class that nobody knows, by what its file says: newer editors save an input for each widget."""
+    if isinstance(node.values, Mapping):
+        return dict(node.values)
+    names = [slot.widget for slot in node.inputs if slot.widget is not None]
+    return dict(zip(names, node.values, strict=False)) if len(names) == len(node.values) else {}
 
 
 def draw(definition: definitions.Definition, saved: Sequence[Any] | Mapping[str, Any]) -> Drawn:
