@@ -25,7 +25,8 @@
     │   ├── QueueFull              429 queue_full
     │   └── TooManyStreams         429 too_many_streams
     ├── Unavailable                503 upstream_unreachable with Retry-After
-    │   └── StoreUnavailable       503 store_unavailable
+    │   ├── StoreUnavailable       503 store_unavailable
+    │   └── TemplateWaiting        503 template_waiting    a UI-format file, and no worker to convert it by
     ├── LeaseLost                  fencing: this attempt or worker is no longer ours (never reaches a client)
     ├── WorkerError                a worker did not do what we asked (never reaches a client as such)
     │   ├── WorkerUnreachable      no connection, a time-out, a dropped answer
@@ -272,6 +273,16 @@ class StoreUnavailable(Unavailable):
     """The database or the blob store cannot be used right now (locked, full, gone)."""
 
     code = "store_unavailable"
+
+
+class TemplateWaiting(Unavailable):
+    """The template's file is in the format of ComfyUI's editor, and no worker is known whose node classes could tell
+    how to convert it. Start or add a worker, or export the file as *Export (API)*."""
+
+    code = "template_waiting"
+
+    def __init__(self, message: str, *, retry_after: int = 10) -> None:
+        super().__init__(message, retry_after=retry_after)
 
 
 class LeaseLost(GatewayError):
