@@ -42,7 +42,14 @@ def catalog(engine: sa.Engine) -> set[str]:
     """Everything an engine knows about its tables and indexes."""
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%'"
+            # The text of a table that was altered is not that of one that was made at once, so tables are compared by
+            # their columns.
+            query = (
+                "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type = 'index' AND name NOT LIKE '%alembic%'"
+                " UNION ALL SELECT t.name, t.wr, c.cid || c.name, c.type || c.\"notnull\" || coalesce(c.dflt_value, '')"
+                " || c.pk FROM pragma_table_list t JOIN pragma_table_info(t.name) c"
+                " WHERE t.schema = 'main' AND t.name NOT LIKE '%alembic%' AND t.name NOT LIKE 'sqlite%'"
+            )
         else:
             query = (
                 "SELECT 'index', indexname, tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'"

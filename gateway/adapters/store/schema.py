@@ -39,6 +39,7 @@ tenants = sa.Table(
     sa.Column("vt", sa.Double, nullable=False, server_default="0"),
     sa.Column("max_running", sa.Integer),
     sa.Column("max_queued", sa.Integer),
+    sa.Column("max_queued_bytes", sa.BigInteger),
     _partial("ix_tenants_capped", "id", where="max_running IS NOT NULL"),
 )
 
@@ -76,9 +77,17 @@ jobs = sa.Table(
     sa.Column("execution_ms", sa.Integer),
     sa.Column("error", Json),
     sa.Column("simulated", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("graph_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("room", Json),
+    sa.Column("queue_limit", sa.Double),
+    sa.Column("queue_until", sa.Double),
+    sa.Column("run_limit", sa.Double),
+    sa.Column("idle_limit", sa.Double),
     sa.Index("ix_jobs_listing", "tenant", "created_at", "id"),
     _partial("ix_jobs_fair", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
     _partial("ix_jobs_class", "requirements", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
+    _partial("ix_jobs_queue_until", "queue_until", where="status = 'queued' AND queue_until IS NOT NULL"),
     _partial("ix_jobs_ended", "expires_at", "status", where="completed_at IS NOT NULL"),
     _partial("ix_jobs_batch", "batch_id", where="batch_id IS NOT NULL"),
     _partial("ix_jobs_parent", "parent_id", where="parent_id IS NOT NULL"),
@@ -173,9 +182,11 @@ attempts = sa.Table(
     sa.Column("reason", Prose),
     sa.Column("error", Json),
     sa.Column("node_errors", Json),
+    sa.Column("client_id", Word),
     sa.Index("uq_attempts_number", "job_id", "number", unique=True),
     _partial("uq_attempts_open", "job_id", where="ended_at IS NULL", unique=True),
     _partial("ix_attempts_open", "worker", where="ended_at IS NULL"),
+    _partial("ix_attempts_lost", "worker", "ended_at", where="outcome = 'lost'"),
 )
 
 events = sa.Table(
