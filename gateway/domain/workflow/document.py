@@ -8,6 +8,7 @@ list or as an object, native reroutes (which leave the ends of a link as they ar
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -180,7 +181,6 @@ def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
         if node.id in nodes:
             raise _wrong("duplicate_node", f"Two nodes{place} have the id {_shown(node.id)}.", node)
         nodes[node.id] = node
-    exits = {link.target_slot: link for link in reversed(links.values()) if link.target == EXIT}
     return Scope(
         id=identity,
         name=name,
@@ -189,24 +189,34 @@ def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
         inputs=_slots(raw.get("inputs")) if identity else (),
         outputs=_slots(raw.get("outputs")) if identity else (),
         entries=_entries(raw, links) if identity else {},
-        exits=exits,
+        exits=_exits(raw, links) if identity else {},
     )
 
 
 def _entries(raw: Mapping[str, Any], links: Mapping[str, Link]) -> dict[int, tuple[Link, ...]]:
     """The links from each input of a subgraph, in the order that the input names them."""
     found: dict[int, dict[str, Link]] = {}
-    inputs = raw.get("inputs")
-    for position, slot in enumerate(cast("list[Any]", inputs) if isinstance(inputs, list) else ()):
-        named = slot.get("linkIds") if isinstance(slot, dict) else None
-        for link_id in map(_identity, named if isinstance(named, list) else ()):
-            link = links.get(link_id) if link_id is not None else None
-            if link is not None and link.origin == ENTRY and link.origin_slot == position:
-                found.setdefault(position, {})[link.id] = link
-    for link in links.values():
+    for link in itertools.chain(_named(raw.get("inputs"), links), links.values()):
         if link.origin == ENTRY:
             found.setdefault(link.origin_slot, {}).setdefault(link.id, link)
     return {position: tuple(each.values()) for position, each in found.items()}
+
+
+def _exits(raw: Mapping[str, Any], links: Mapping[str, Link]) -> dict[int, Link]:
+    """The link to each output of a subgraph; of several, the one that the output names first."""
+    found: dict[int, Link] = {}
+    for link in itertools.chain(_named(raw.get("outputs"), links), links.values()):
+        if link.target == EXIT:
+            found.setdefault(link.target_slot, link)
+    return found
+
+
+def _named(slots: Any, links: Mapping[str, Link]) -> Iterator[Link]:
+    for slot in cast("list[Any]", slots) if isinstance(slots, list) else ():
+        named = slot.get("linkIds") if isinstance(slot, dict) else None
+        for link_id in map(_identity, cast("list[Any]", named) if isinstance(named, list) else ()):
+            if link_id is not None and link_id in links:
+                yield links[link_id]
 
 
 def _links(raw: Any, place: str) -> Iterator[tuple[str, Link]]:
