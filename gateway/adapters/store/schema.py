@@ -77,6 +77,7 @@ jobs = sa.Table(
     sa.Column("execution_ms", sa.Integer),
     sa.Column("error", Json),
     sa.Column("simulated", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("webhook", Json),
     sa.Column("graph_bytes", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("room", Json),
@@ -303,6 +304,36 @@ template_conversions = sa.Table(
     sa.Column("source", Word, primary_key=True),
     sa.Column("graph", sa.LargeBinary, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
+)
+
+#: Webhook POSTs owed for events (`seq` is the event's). One that is under way is leased; `tries` fences it.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", Word, primary_key=True),
+    sa.Column("job_id", Word, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("tenant", Word, nullable=False),
+    sa.Column("type", Word, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("url", Prose, nullable=False),
+    sa.Column("host", Word, nullable=False),
+    sa.Column("status", Word, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("due", sa.Double, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("tried_at", sa.Double),
+    sa.Column("answer", sa.Integer),
+    sa.Column("error", Prose),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("lease_owner", Word),
+    sa.Column("lease_boot", Word),
+    sa.Column("lease_until", sa.Double, nullable=False, server_default="0"),
+    sa.Index("ix_deliveries_job", "job_id", "seq"),
+    sa.Index("ix_deliveries_listing", "tenant", "at", "id"),
+    _partial("ix_deliveries_due", "due", "id", where="status = 'pending'"),
+    _partial("ix_deliveries_dead", "at", where="status = 'dead'"),
+    _partial("ix_deliveries_ended", "ended_at", where="ended_at IS NOT NULL"),
 )
 
 #: One row that `check` writes.
