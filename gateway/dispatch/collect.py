@@ -8,6 +8,7 @@ a run that ends within moments wait for its settle and share its transaction.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -42,8 +43,13 @@ class Collector:
     _tasks: dict[Item, asyncio.Task[model.NewOutput]] = field(default_factory=dict[Item, asyncio.Task[model.NewOutput]])
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
     _unrecorded: list[model.NewOutput] = field(default_factory=list[model.NewOutput])
+    _before: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     _recorder: asyncio.Task[None] | None = None
     _recording: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        """What an adopted attempt recorded before comes again, and is not to be recorded again."""
+        self._before.update(self.claim.recorded)
 
     def produced(self, node: str, output: Mapping[str, Any]) -> None:
         """A node has its result: begin to fetch what it lists."""
@@ -60,7 +66,11 @@ class Collector:
     def _fetched(self, task: asyncio.Task[model.NewOutput]) -> None:
         if task.cancelled() or task.exception() is not None:
             return
-        self._unrecorded.append(task.result())
+        output = task.result()
+        if self._before[output.node_id, output.asset.hash] > 0:
+            self._before[output.node_id, output.asset.hash] -= 1
+            return
+        self._unrecorded.append(output)
         if self._recorder is None or self._recorder.done():
             self._recorder = asyncio.create_task(self._record_soon())
 

@@ -276,6 +276,7 @@ class Claim:
     needs_secret: bool = False
     canceling: bool = False  #: cancel was asked for before this gateway started
     resumed: bool = False  #: found open at start-up: ask the worker before sending anything
+    recorded: tuple[tuple[str, str], ...] = ()  #: node and hash of each output that was recorded before
     requirements_key: str = ""
     size: int = 0
     tries: int = 0  #: attempts spent before this one

@@ -9,6 +9,7 @@ anything is sent.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ _CLAIMED: Final = (
 _CLAIMED_BY_ID: Final = _CLAIMED.where(schema.attempts.c.id.in_(sa.bindparam("ids", expanding=True)))
 _CLAIMED_OPEN: Final = _CLAIMED.where(_open, schema.attempts.c.worker == sa.bindparam("worker")).order_by(
     schema.attempts.c.created_at, schema.attempts.c.id
+)
+_RECORDED: Final = (
+    sa.select(schema.outputs.c.node_id, schema.assets.c.hash)
+    .join(schema.assets, schema.assets.c.id == schema.outputs.c.asset_id)
+    .where(schema.outputs.c.job_id == sa.bindparam("job_id"), schema.outputs.c.attempt_id == sa.bindparam("attempt"))
 )
 _REFENCE: Final = (
     sa.update(schema.attempts)
@@ -172,8 +178,14 @@ def adopt(tx: statements.Transaction, workers: Iterable[model.WorkerId], *, boot
     adopted: list[model.Claim] = []
     for held in tx.execute(HELD_WORKERS, {"ids": ids, "boot": boot}).all():
         tx.execute(_REFENCE, {"b_worker": held.id, "epoch": held.lease_epoch})
-        adopted += [_claim(row, resumed=True) for row in tx.execute(_CLAIMED_OPEN, {"worker": held.id})]
+        adopted += [_adopted(tx, row) for row in tx.execute(_CLAIMED_OPEN, {"worker": held.id}).all()]
     return tuple(adopted)
+
+
+def _adopted(tx: statements.Transaction, row: rows.Row) -> model.Claim:
+    recorded = tx.execute(_RECORDED, {"job_id": row.job_id, "attempt": row.id})
+    outputs = tuple((output.node_id, output.hash) for output in recorded)
+    return dataclasses.replace(_claim(row, resumed=True), recorded=outputs)
 
 
 def _held(tx: statements.Transaction, ask: Ask) -> list[model.Slot]:
