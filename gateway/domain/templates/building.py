@@ -10,6 +10,7 @@ from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
 from gateway.domain.templates import inference, model, roles, sidecar, values
+from gateway.domain.templates.dialects import reading
 
 
 def build(
@@ -21,20 +22,22 @@ def build(
     files: Mapping[str, bytes] | None = None,
     source: str | None = None,
     catalog: object_info.NodeCatalog | None = None,
+    titled: Mapping[model.Target, str] | None = None,
 ) -> model.Template:
-    """The template of this graph: as its sidecar describes it, inferred where it says nothing.
+    """The template of this graph: as its sidecar describes it, else as the graph itself does, else inferred.
 
+    `titled` names the inputs that titled primitives fed, where the graph comes from an editor's file
+    (`dialects.primitives.of_editor_file`);
     `text` is the sidecar's text (part of the version), `files` holds the content of the default files that it names.
     Raises `TemplateError` with every fault, each with the sidecar's key.
     """
     about = described or sidecar.Sidecar()
     found = files or {}
     faults: list[errors.Fault] = []
-    if about.parameters:
-        parameters = tuple(_parameters(graph, about, found, faults))
-    else:
-        parameters = inference.infer_parameters(graph, catalog)
-    outputs = tuple(_outputs(graph, about, faults)) or inference.infer_outputs(graph, catalog)
+    spoken = reading.read(graph, catalog, titled)
+    graph = spoken.graph
+    parameters = tuple(_parameters(spoken, about, found, faults)) if about.parameters else spoken.parameters
+    outputs = tuple(_outputs(graph, about, faults)) or spoken.outputs or inference.infer_outputs(graph, catalog)
     faults.extend(_twice_set(parameters))
     if faults:
         raise sidecar.refusal(source or name, tuple(faults))
@@ -46,7 +49,7 @@ def build(
         outputs=outputs,
         requirements=graphs.requirements(graph, catalog),
         title=about.title,
-        description=about.description,
+        description=about.description or spoken.description,
         packs=tuple(
             model.NodePack(name=pack.name, url=pack.url, classes=tuple(pack.classes))
             for pack in about.requirements.packs
@@ -56,7 +59,7 @@ def build(
             for file in about.requirements.models
         ),
         tags=tuple(about.tags),
-        inferred=not about.parameters,
+        inferred=not about.parameters and spoken.inferred,
         source=source,
         files=found,
     )
@@ -68,15 +71,15 @@ def default_files(described: sidecar.Sidecar) -> tuple[str, ...]:
 
 
 def _parameters(
-    graph: graphs.Graph, about: sidecar.Sidecar, files: Mapping[str, bytes], faults: list[errors.Fault]
+    spoken: reading.Spoken, about: sidecar.Sidecar, files: Mapping[str, bytes], faults: list[errors.Fault]
 ) -> Iterator[model.Parameter]:
     for name, table in about.parameters.items():
         found = list(_table_faults(name, table))
-        targets = tuple(_targets(graph, name, table, found))
+        targets = tuple(_targets(spoken, name, table, found))
         if found:
             faults.extend(found)
             continue
-        parameter = _with_default(graph, table, _plain_parameter(name, table, targets))
+        parameter = _with_default(spoken.graph, table, _plain_parameter(name, table, targets))
         faults.extend(_default_faults(parameter, files))
         yield parameter
 
@@ -136,13 +139,17 @@ def _table_faults(name: str, table: sidecar.ParameterTable) -> Iterator[errors.F
 
 
 def _targets(
-    graph: graphs.Graph, name: str, table: sidecar.ParameterTable, faults: list[errors.Fault]
+    spoken: reading.Spoken, name: str, table: sidecar.ParameterTable, faults: list[errors.Fault]
 ) -> Iterator[model.Target]:
     written = [*([table.target] if table.target is not None else []), *table.targets]
     if not written:
         faults.append(_fault(name, "target", "missing_key", 'Say what it sets: target = "node.input".'))
     for text in written:
-        target = _target(graph, text)
+        gone = next((targets for target, targets in spoken.moved.items() if str(target) == text), ())
+        if gone:  # an input node that only hands its value on: where it goes counts
+            yield from gone
+            continue
+        target = _target(spoken.graph, text)
         if isinstance(target, str):
             key = "target" if text == table.target else "targets"
             faults.append(_fault(name, key, "unknown_target", target))

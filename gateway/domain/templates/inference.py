@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.comfy import node_classes, object_info
+from gateway.domain.comfy import node_classes, object_info, structure
 from gateway.domain.templates import roles, values, walking
 from gateway.domain.templates.model import FILE_TYPES, MAX_SEED, OutputSpec, Parameter, ParameterType, Target
 
@@ -63,16 +64,24 @@ OUTPUT_KINDS: Final = (
 
 def infer_parameters(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[Parameter, ...]:
     """The parameters that this graph has, in the order of `roles.ALL`; bounds and choices from the catalog if given."""
-    findings = sorted(_shared(graph, walking.walk(graph, catalog)), key=lambda found: roles.ALL.index(found.role))
-    names = _names(found.role for found in findings)
-    return tuple(_parameter(graph, catalog, found, name) for found, name in zip(findings, names, strict=True))
+    found = findings(graph, catalog)
+    names = unique(each.role for each in found)
+    return tuple(
+        parameter(graph, catalog, name=name, targets=each.targets, role=each.role)
+        for each, name in zip(found, names, strict=True)
+    )
+
+
+def findings(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[walking.Finding, ...]:
+    """What the walk found, in the order of `roles.ALL`, with inputs that should keep the same value joined."""
+    return tuple(sorted(_shared(graph, walking.walk(graph, catalog)), key=lambda found: roles.ALL.index(found.role)))
 
 
 def infer_outputs(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[OutputSpec, ...]:
     """The nodes that make results, named after what they make; previews only where nothing else is made."""
     nodes = graphs.output_nodes(graph, catalog)
     kept = [node for node in nodes if not graph[node]["class_type"].startswith(PREVIEWS)] or list(nodes)
-    names = _names(_output_kind(graph[node]["class_type"]) for node in kept)
+    names = unique(_output_kind(graph[node]["class_type"]) for node in kept)
     return tuple(
         OutputSpec(name=name, node=node, title=graphs.node_title(graph[node]))
         for node, name in zip(kept, names, strict=True)
@@ -83,16 +92,19 @@ def _output_kind(class_type: str) -> str:
     return next((kind for word, kind in OUTPUT_KINDS if word in class_type), "output")
 
 
-def _names(words: Iterable[str]) -> Iterator[str]:
-    used: dict[str, int] = {}
+def unique(words: Iterable[str]) -> Iterator[str]:
+    """These words, each that came before with a number."""
+    used: set[str] = set()
     for word in words:
-        used[word] = used.get(word, 0) + 1
-        yield word if used[word] == 1 else f"{word}_{used[word]}"
+        numbered = (word if count == 1 else f"{word[:60]}_{count}" for count in itertools.count(1))
+        name = next(name for name in numbered if name not in used)
+        used.add(name)
+        yield name
 
 
-def _shared(graph: graphs.Graph, findings: Iterable[walking.Finding]) -> list[walking.Finding]:
+def _shared(graph: graphs.Graph, found_one_by_one: Iterable[walking.Finding]) -> list[walking.Finding]:
     merged: dict[Any, walking.Finding] = {}
-    for found in findings:
+    for found in found_one_by_one:
         value = _literal(graph, found.targets[0])
         key = (found.role, type(value), value) if found.role in SHARED else found.targets
         known = merged.get(key)
@@ -104,32 +116,55 @@ def _literal(graph: graphs.Graph, target: Target) -> Any:
     return graph[target.node]["inputs"][target.input]
 
 
-def _parameter(
-    graph: graphs.Graph, catalog: object_info.NodeCatalog | None, found: walking.Finding, name: str
+def parameter(
+    graph: graphs.Graph,
+    catalog: object_info.NodeCatalog | None,
+    *,
+    name: str,
+    targets: tuple[Target, ...],
+    role: str | None,
 ) -> Parameter:
-    literal = _literal(graph, found.targets[0])
-    node = graph[found.targets[0].node]
-    spec = catalog.input(node["class_type"], found.targets[0].input) if catalog is not None else None
-    kind = _type(found.role, literal, spec)
+    """The parameter that sets these inputs, as its role, its present value and its input's own description have it."""
+    literal = _literal(graph, targets[0])
+    node = graph[targets[0].node]
+    spec = catalog.input(node["class_type"], targets[0].input) if catalog is not None else None
+    kind = _type(role, literal, spec) if role is not None else _plain_type(node, targets[0].input, literal, spec)
     plain = Parameter(
         name=name,
         type=kind,
-        role=found.role,
-        targets=found.targets,
+        role=role,
+        targets=targets,
         choices=(spec.choices or ()) if spec is not None and kind == ParameterType.CHOICE else (),
-        multiline=found.role in {roles.PROMPT, roles.NEGATIVE_PROMPT},
+        multiline=role in {roles.PROMPT, roles.NEGATIVE_PROMPT}
+        or (role is None and spec is not None and spec.multiline),
         required=kind in FILE_TYPES,
     )
     if kind in FILE_TYPES:
         return dataclasses.replace(plain, title=graphs.node_title(node))
     if kind == ParameterType.SEED:
-        return dataclasses.replace(plain, maximum=_highest_seed(found.targets[0].input, literal, node, spec))
+        return dataclasses.replace(plain, maximum=_highest_seed(targets[0].input, literal, node, spec))
     default = float(literal) if kind == ParameterType.FLOAT else literal
     bounded = _bounded(dataclasses.replace(plain, default=default), spec)
     if values.takes(bounded, default):
         return bounded
     free = dataclasses.replace(bounded, minimum=None, maximum=None)
     return free if values.takes(free, default) else dataclasses.replace(free, default=None)
+
+
+def _plain_type(node: dict[str, Any], field: str, literal: Any, spec: node_classes.InputSpec | None) -> ParameterType:
+    """The type of an input that has no role."""
+    kind = (spec.upload if spec is not None else None) or structure.UPLOAD_INPUTS.get((node["class_type"], field))
+    if kind is not None:
+        return ParameterType(kind)
+    if isinstance(literal, bool):
+        return ParameterType.BOOLEAN
+    if isinstance(literal, (int, float)):
+        is_float = isinstance(literal, float) or (spec is not None and spec.type == "FLOAT")
+        return ParameterType.FLOAT if is_float else ParameterType.INTEGER
+    if graphs.is_model_file(field, literal):
+        return ParameterType.MODEL
+    has_choices = spec is not None and literal in (spec.choices or ())
+    return ParameterType.CHOICE if has_choices else ParameterType.STRING
 
 
 def _highest_seed(field: str, literal: Any, node: dict[str, Any], spec: node_classes.InputSpec | None) -> float | None:
