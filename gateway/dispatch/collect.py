@@ -23,6 +23,7 @@ from gateway.domain.comfy import graph, history
 _log = structlog.get_logger("gateway.collect")
 _GATHER_SECONDS: Final = 0.05  #: outputs wait this long for the end of the run before they are recorded on their own
 _PARALLEL: Final = 4  #: files of one job fetched at once
+_STORE_SECONDS: Final = 600.0  #: what was made waits on its worker so long for a blob store that is away
 
 Item = history.OutputFile | history.OutputText
 
@@ -112,6 +113,24 @@ class Collector:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fetch(self, item: Item, index: int) -> model.NewOutput:
+        retry = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
+            stop=tenacity.stop_after_delay(_STORE_SECONDS),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
+            before_sleep=self._log_waiting,
+            reraise=True,
+        )
+        async for attempt in retry:
+            with attempt:
+                return await self._fetch_once(item, index)
+        raise AssertionError("tenacity re-raises the last error")
+
+    def _log_waiting(self, state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == 1:
+            error = state.outcome.exception() if state.outcome else None
+            _log.warning("output_waits_for_storage", job=self.claim.job_id, reason=str(error))
+
+    async def _fetch_once(self, item: Item, index: int) -> model.NewOutput:
         async with self._gate:
             if isinstance(item, history.OutputText):
                 return await self._keep(
