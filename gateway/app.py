@@ -144,6 +144,7 @@ async def _build(
     settings: Settings, data: datadir.DataDir, supervisor: processes.Supervisor | None, stack: AsyncExitStack
 ) -> _Built:
     foundation = await building.Foundation.open(settings, data, stack)
+    await foundation.limit_tenants()
     dispatcher = foundation.dispatch(supervisor)
     stack.push_async_callback(dispatcher.close)
     return _Built(

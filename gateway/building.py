@@ -18,7 +18,7 @@ from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, st
 from gateway.api import auth, parts
 from gateway.dispatch import reaping
 from gateway.domain import errors, model, placement
-from gateway.settings import Settings
+from gateway.settings import Settings, tenant_limits
 
 _log = structlog.get_logger("gateway")
 
@@ -67,6 +67,13 @@ class Foundation:
             secrets=submission.Secrets(clock),
             library=folders,
             clock=clock,
+        )
+
+    async def limit_tenants(self) -> None:
+        """Write down how much each tenant may take, as its keys say."""
+        limits = tenant_limits(self.settings.all_api_keys)
+        await self.store.tenants.limit(
+            {model.TenantId(tenant): model.TenantLimits(**given) for tenant, given in limits.items()}
         )
 
     def dispatch(self, supervisor: processes.Supervisor | None) -> dispatch.Dispatch:
@@ -121,6 +128,7 @@ class Foundation:
         rules = submission.Rules(
             retention=self.settings.retention.jobs,
             queue_limit=self.settings.limits.queue,
+            queue_bytes=self.settings.limits.queue_bytes,
             batch_jobs=self.settings.limits.batch_jobs,
         )
         return submission.Submission(ties, rules)

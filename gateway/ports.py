@@ -33,12 +33,14 @@ class Jobs(Protocol):
         batch: model.NewBatch | None = None,
         idempotency_key: str | None = None,
         queue_limit: int | None = None,
+        queue_bytes: int | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none; returns them in the order given.
 
         Claims `idempotency_key` (per tenant, single-use for 24 h, counted from the jobs' `created_at`) in the same
-        transaction: IdempotencyKeyReuse when it was presented before, also concurrently. QueueFull when the tenants'
-        queued jobs together would exceed `queue_limit`. MissingAsset when a referenced asset is gone.
+        transaction: IdempotencyKeyReuse when it was presented before, also concurrently. QueueFull when all queued jobs
+        together would exceed `queue_limit`, or their graphs `queue_bytes`, or the tenant's own limits would be.
+        MissingAsset when a referenced asset is gone.
         """
         ...
 
@@ -222,6 +224,14 @@ class Learned(Protocol):
     never a job."""
 
     async def load(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
+class Tenants(Protocol):
+    """Whose keys there are, and how much each may take."""
+
+    async def limit(self, limits: Mapping[model.TenantId, model.TenantLimits]) -> None:
+        """Set the limits of these tenants; others keep theirs."""
+        ...
+
+
         """All that a learner kept, by key."""
         ...
 
@@ -316,6 +326,7 @@ class Blobs(Protocol):
         ...
 
     async def put_bytes(self, data: bytes) -> Stored:
+    tenants: Tenants
         """Store bytes that are in memory."""
         ...
 

@@ -121,7 +121,7 @@ class ApiKey(_Part):
         return {"name": name, "key": secret, "tenant": tenant or "default", **dict(map(_key_option, more))}
 
     @property
-    def limits(self) -> dict[str, float]:
+    def limits(self) -> dict[str, Any]:
         """The limits of its tenant that it names."""
         return self.model_dump(include=set(KEY_LIMITS), exclude_none=True)
 
@@ -303,9 +303,9 @@ def _refuse_open_door(settings: Settings) -> None:
     tenant_limits(keys)
 
 
-def tenant_limits(keys: Iterable[ApiKey]) -> Mapping[str, Mapping[str, float]]:
+def tenant_limits(keys: Iterable[ApiKey]) -> Mapping[str, Mapping[str, Any]]:
     """The limits of each tenant that has a key; ConfigError where its keys contradict each other."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for key in keys:
         known = found.setdefault(key.tenant, {})
         for limit, value in key.limits.items():

@@ -194,6 +194,17 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBatch:
+    sketch: Sketch = UNKNOWN  #: what placement needs to know of the graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantLimits:
+    """What one tenant may take; None is no bound. `weight` is its share of the workers beside others'."""
+
+    weight: float = 1.0
+    max_queued: int | None = None
+    max_queued_bytes: int | None = None
+    max_running: int | None = None
     """Several jobs ordered together."""
 
     id: BatchId

@@ -293,7 +293,11 @@ class Submission:
                 self._ties.secrets.keep(job.id, wishes.api_key, until=job.expires_at)
         try:
             queued = await self._ties.jobs.submit(
-                jobs, batch=batch, idempotency_key=wishes.idempotency_key, queue_limit=self._rules.queue_limit
+                jobs,
+                batch=batch,
+                idempotency_key=wishes.idempotency_key,
+                queue_limit=self._rules.queue_limit,
+                queue_bytes=self._rules.queue_bytes,
             )
         except errors.GatewayError:
             for job in jobs:

@@ -13,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, known, rows, schema, statements, submission, units
+from gateway.adapters.store import depth, edges, known, rows, schema, statements, submission, units
 from gateway.domain import errors, model
 from gateway.domain.states import Edge, JobStatus
 
@@ -117,7 +117,7 @@ class Jobs:
         self._run = run
         self._known = known_requirements
         self._clock = clock
-        self._depth = submission.Depth()
+        self._depth = depth.Depth()
         self._counts: tuple[float, Mapping[JobStatus, int]] = (-math.inf, {})
 
     async def submit(
@@ -127,6 +127,7 @@ class Jobs:
         batch: model.NewBatch | None = None,
         idempotency_key: str | None = None,
         queue_limit: int | None = None,
+        queue_bytes: int | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         if not jobs:
@@ -141,7 +142,7 @@ class Jobs:
             new_requirements=[{"key": key, "body": needed[key].as_dict()} for key in news],
             batch=batch,
             idempotency_key=idempotency_key,
-            queue_limit=queue_limit,
+            bounds=depth.Bounds(jobs=queue_limit, bytes=queue_bytes),
         )
         now = self._clock()
         await self._run.write(lambda tx: submission.submit(tx, order, self._depth, now=now))

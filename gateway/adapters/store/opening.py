@@ -12,7 +12,19 @@ import uuid_utils
 from sqlalchemy import exc
 
 from gateway import ports
-from gateway.adapters.store import assets, engines, jobs, known, learned, migrating, queue, templates, units, workers
+from gateway.adapters.store import (
+    assets,
+    engines,
+    jobs,
+    known,
+    learned,
+    migrating,
+    queue,
+    templates,
+    tenants,
+    units,
+    workers,
+)
 from gateway.domain import errors
 
 CHECK_SECONDS: Final = 5.0
@@ -42,6 +54,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
         assets=assets.Assets(run, clock=clock),
         learned=learned.Learned(run, clock=clock),
         templates=templates.Templates(run, clock=clock),
+        tenants=tenants.Tenants(run),
         check=check,
         close=run.close,
     )

@@ -66,7 +66,9 @@ def queued_job(new: model.NewJob, batch_id: model.BatchId | None) -> model.Job:
     )
 
 
-def job_values(new: model.NewJob, *, vt: float, requirements: str, batch_id: str | None) -> dict[str, Any]:
+def job_values(
+    new: model.NewJob, *, vt: float, requirements: str, batch_id: str | None, graph_bytes: int
+) -> dict[str, Any]:
     """The columns of a job that is queued."""
     return {
         "id": new.id,
@@ -89,6 +91,13 @@ def job_values(new: model.NewJob, *, vt: float, requirements: str, batch_id: str
         "needs_secret": new.needs_secret,
     }
 
+        "webhook": None if new.webhook is None else new.webhook.as_dict(),
+        "size": new.size,
+        "queue_limit": new.limits.queue,
+        "queue_until": None if new.limits.queue is None else new.created_at + new.limits.queue,
+        "run_limit": new.limits.run,
+        "idle_limit": new.limits.idle,
+        "graph_bytes": graph_bytes,
 
 def job_error(value: Mapping[str, Any] | None) -> model.JobError | None:
     """The error that `error_value` wrote."""

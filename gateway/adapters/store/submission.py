@@ -7,18 +7,15 @@ tenant that was idle starts at the present of the queue (its head), never in the
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import engines, idempotency, rows, schema, statements
+from gateway.adapters.store import depth, engines, idempotency, rows, schema, statements
 from gateway.adapters.store.columns import Json, Word
 from gateway.domain import errors, model
-
-DEPTH_SECONDS: Final = 1.0  #: how long a count of the queue is believed
 
 _jobs = schema.jobs
 _others = schema.tenants.alias("others")
@@ -37,25 +34,23 @@ _PRESENT: Final = sa.func.coalesce(
     sa.select(sa.func.max(_others.c.vt)).scalar_subquery(),
 )
 
+_TURN: Final = ("vt", "weight", "max_queued", "max_queued_bytes")
 _TAKE_TURNS: Final = (
     sa.update(schema.tenants)
     .where(schema.tenants.c.id == sa.bindparam("tenant"))
     .values(
         vt=engines.greater(schema.tenants.c.vt, _PRESENT) + sa.bindparam("n", type_=sa.Double) / schema.tenants.c.weight
     )
-    .returning(schema.tenants.c.vt, schema.tenants.c.weight, schema.tenants.c.max_queued)
+    .returning(*(schema.tenants.c[name] for name in _TURN))
 )
 
-_ADD_TENANT: Final = sa.text("INSERT INTO tenants (id) VALUES (:id) ON CONFLICT (id) DO NOTHING").bindparams(
+ADD_TENANT: Final = sa.text("INSERT INTO tenants (id) VALUES (:id) ON CONFLICT (id) DO NOTHING").bindparams(
     sa.bindparam("id", type_=Word)
 )
 
 _ADD_REQUIREMENTS: Final = sa.text(
     "INSERT INTO requirements (key, body) VALUES (:key, :body) ON CONFLICT (key) DO NOTHING"
 ).bindparams(sa.bindparam("body", type_=Json))
-
-_COUNT: Final = sa.select(sa.func.count()).select_from(_jobs).where(_jobs.c.status == schema.QUEUED)
-_COUNT_OF_TENANT: Final = _COUNT.where(_jobs.c.tenant == sa.bindparam("tenant"))
 
 _HELD_ASSETS: Final = (
     sa.select(schema.assets.c.id)
@@ -74,29 +69,6 @@ _ADD_BATCH: Final = sa.insert(schema.batches)
 _ADD_EVENT: Final = sa.insert(schema.events)
 
 
-@dataclass(slots=True)
-class Depth:
-    """How many jobs are queued, near enough: the last count and what was queued since.
-
-    It never falls between counts, so that it errs towards counting again, not towards a queue that is too long.
-    """
-
-    count: int = 0
-    counted_at: float = float("-inf")
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, tx: statements.Transaction, n: int, *, limit: int, now: float) -> None:
-        """Make room for `n` more jobs; QueueFull when there is none."""
-        with self.lock:
-            stale = not 0 <= now - self.counted_at < DEPTH_SECONDS
-            if stale or self.count + n > limit:
-                self.count = tx.execute(_COUNT).scalar_one()
-                self.counted_at = now
-            if self.count + n > limit:
-                raise errors.QueueFull(f"The queue is full ({self.count} of {limit} jobs are waiting).")
-            self.count += n
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One call of submit, prepared outside the transaction."""
@@ -107,7 +79,7 @@ class Order:
     new_requirements: Sequence[dict[str, Any]]  #: rows of those not known to be stored
     batch: model.NewBatch | None
     idempotency_key: str | None
-    queue_limit: int | None
+    bounds: depth.Bounds
 
     @property
     def tenant(self) -> model.TenantId:
@@ -120,19 +92,20 @@ class Order:
         return self.jobs[0].created_at
 
 
-def submit(tx: statements.Transaction, order: Order, depth: Depth, *, now: float) -> None:
+def submit(tx: statements.Transaction, order: Order, queued: depth.Depth, *, now: float) -> None:
     """Write all of an order."""
     if order.idempotency_key is not None:
         idempotency.take(tx, order.tenant, f"job:{order.idempotency_key}", at=order.at)
     _hold_assets(tx, order)
-    start, step = _take_turns(tx, order)
-    if order.queue_limit is not None:
-        depth.add(tx, len(order.jobs), limit=order.queue_limit, now=now)
+    turn = _take_turns(tx, order)
+    load = depth.Load(jobs=len(order.jobs), bytes=sum(len(data) for data, _ in order.graphs))
+    theirs = depth.Bounds(jobs=turn.max_queued, bytes=turn.max_queued_bytes)
+    queued.add(tx, order.tenant, load, order.bounds, theirs, now=now)
     if order.new_requirements:
         tx.execute(_ADD_REQUIREMENTS, order.new_requirements)
     if order.batch is not None:
         tx.execute(_ADD_BATCH, _batch_values(order.batch, order.tenant))
-    _add_jobs(tx, order, start, step)
+    _add_jobs(tx, order, start=turn.vt - load.jobs / turn.weight, step=1.0 / turn.weight)
 
 
 def _hold_assets(tx: statements.Transaction, order: Order) -> None:
@@ -145,29 +118,24 @@ def _hold_assets(tx: statements.Transaction, order: Order) -> None:
         raise errors.MissingAsset("Assets that the graph refers to do not exist.", missing_ids=sorted(missing))
 
 
-def _take_turns(tx: statements.Transaction, order: Order) -> tuple[float, float]:
-    """The virtual time before the order's first job, and what each job adds to it."""
-    n = len(order.jobs)
-    values = {"tenant": order.tenant, "priority": order.jobs[0].priority, "n": float(n)}
+def _take_turns(tx: statements.Transaction, order: Order) -> rows.Row:
+    """The tenant, whose virtual time is now behind the order's last job."""
+    values = {"tenant": order.tenant, "priority": order.jobs[0].priority, "n": float(len(order.jobs))}
     row = tx.execute(_TAKE_TURNS, values).one_or_none()
     if row is None:
-        tx.execute(_ADD_TENANT, {"id": order.tenant})
+        tx.execute(ADD_TENANT, {"id": order.tenant})
         row = tx.execute(_TAKE_TURNS, values).one()
-    if row.max_queued is not None:
-        queued = tx.execute(_COUNT_OF_TENANT, {"tenant": order.tenant}).scalar_one()
-        if queued + n > row.max_queued:
-            raise errors.QueueFull(f"You have {queued} jobs waiting; {row.max_queued} is your limit.")
-    return row.vt - n / row.weight, 1.0 / row.weight
+    return row
 
 
-def _add_jobs(tx: statements.Transaction, order: Order, start: float, step: float) -> None:
+def _add_jobs(tx: statements.Transaction, order: Order, *, start: float, step: float) -> None:
     batch_id = order.batch.id if order.batch else None
-    numbered = zip(order.jobs, order.keys, range(1, len(order.jobs) + 1), strict=True)
+    numbered = zip(order.jobs, order.keys, order.graphs, range(1, len(order.jobs) + 1), strict=True)
     tx.execute(
         _ADD_JOB,
         [
-            rows.job_values(job, vt=start + turn * step, requirements=key, batch_id=batch_id)
-            for job, key, turn in numbered
+            rows.job_values(job, vt=start + turn * step, requirements=key, batch_id=batch_id, graph_bytes=len(graph[0]))
+            for job, key, graph, turn in numbered
         ],
     )
     graphs = zip(order.jobs, order.graphs, strict=True)

@@ -1,0 +1,126 @@
+"""How much is queued, near enough, so that the queue is bounded without counting it for each order.
+
+What this process queued since the last count is added to that count; it never falls between counts, so it errs towards
+counting again, not towards a queue that is too long. Several gateways over one database can exceed a bound by what the
+others queued since the last count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import sqlalchemy as sa
+
+from gateway.adapters.store import schema, statements
+from gateway.domain import errors
+
+FRESH_SECONDS: Final = 5.0  #: how long a count is believed while there is room
+AGAIN_SECONDS: Final = 1.0  #: a long queue that was full is not counted again sooner
+LONG: Final = 5_000  #: jobs from which on counting takes its time
+
+_jobs = schema.jobs
+_tenant = (_jobs.c.tenant + "").label("tenant")  #: no column of an index, which would lead through all jobs
+_COUNT: Final = (
+    sa.select(
+        _tenant,
+        sa.func.count().label("jobs"),
+        sa.cast(sa.func.sum(_jobs.c.graph_bytes), sa.BigInteger).label("bytes"),
+    )
+    .where(_jobs.c.status == schema.QUEUED)
+    .group_by(_tenant)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much may wait; None is no bound."""
+
+    jobs: int | None = None
+    bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.jobs is not None or self.bytes is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Queued jobs and the bytes of their graphs, as they are stored."""
+
+    jobs: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Load) -> Load:
+        return Load(jobs=self.jobs + other.jobs, bytes=self.bytes + other.bytes)
+
+    def fits(self, bounds: Bounds) -> bool:
+        """Whether this is within the bounds."""
+        return not (
+            (bounds.jobs is not None and self.jobs > bounds.jobs)
+            or (bounds.bytes is not None and self.bytes > bounds.bytes)
+        )
+
+
+@dataclass(slots=True)
+class Depth:
+    """The last count, and what was queued since, of all and of each tenant."""
+
+    whole: Load = field(default_factory=Load)
+    tenants: dict[str, Load] = field(default_factory=dict[str, Load])
+    counted_at: float = float("-inf")
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(
+        self, tx: statements.Transaction, tenant: str, load: Load, overall: Bounds, theirs: Bounds, *, now: float
+    ) -> None:
+        """Make room for an order of `tenant`; QueueFull when there is none."""
+        if not overall and not theirs:
+            return
+        with self.lock:
+            age = now - self.counted_at
+            has_room = self._room(tenant, load, overall, theirs)
+            again = not has_room and (self.whole.jobs < LONG or age >= AGAIN_SECONDS)
+            if again or not 0 <= age < FRESH_SECONDS:
+                self._count(tx, now)
+                has_room = self._room(tenant, load, overall, theirs)
+            if not has_room:
+                raise self._full(tenant, load, overall, theirs)
+            self.whole += load
+            self.tenants[tenant] = self._of(tenant) + load
+
+    def _of(self, tenant: str) -> Load:
+        return self.tenants.get(tenant, Load())
+
+    def _room(self, tenant: str, load: Load, overall: Bounds, theirs: Bounds) -> bool:
+        return (self.whole + load).fits(overall) and (self._of(tenant) + load).fits(theirs)
+
+    def _count(self, tx: statements.Transaction, now: float) -> None:
+        self.tenants = {row.tenant: Load(jobs=row.jobs, bytes=int(row.bytes)) for row in tx.execute(_COUNT)}
+        self.whole = sum(self.tenants.values(), Load())
+        self.counted_at = now
+
+    def _full(self, tenant: str, load: Load, overall: Bounds, theirs: Bounds) -> errors.QueueFull:
+        mine = self._of(tenant)
+        if not (mine + load).fits(theirs):
+            message, details = f"You have {_told(mine, theirs)}.", _details("tenant", mine, theirs)
+        else:
+            message, details = f"The queue is full: {_told(self.whole, overall)}.", _details("all", self.whole, overall)
+        return errors.QueueFull(message, details=details)
+
+
+def _told(load: Load, bounds: Bounds) -> str:
+    jobs = "" if bounds.jobs is None else f" of {bounds.jobs} allowed"
+    size = "" if bounds.bytes is None else f", their graphs {load.bytes} of {bounds.bytes} bytes"
+    return f"{load.jobs}{jobs} jobs waiting{size}"
+
+
+def _details(scope: str, load: Load, bounds: Bounds) -> Mapping[str, int | str | None]:
+    return {
+        "scope": scope,
+        "jobs": load.jobs,
+        "max_jobs": bounds.jobs,
+        "bytes": load.bytes,
+        "max_bytes": bounds.bytes,
+    }

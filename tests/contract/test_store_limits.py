@@ -1,0 +1,76 @@
+"""How much may wait: in jobs and in bytes, of everybody together and of each tenant."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway import ports
+from gateway.domain import errors, model
+from tests.contract import store_kit as kit
+
+GRAPH = b'{"1":{"class_type":"SaveImage","inputs":{}}}'
+SIZE = len(GRAPH)
+
+
+async def limit(store: ports.Store, tenant: model.TenantId = kit.TENANT, **limits: int) -> None:
+    await store.tenants.limit({tenant: model.TenantLimits(**limits)})
+
+
+async def test_the_bytes_of_queued_graphs_are_bounded(store: ports.Store, clock: kit.Clock) -> None:
+    order = kit.new_job(clock, graph=GRAPH)
+    await store.jobs.submit([order, kit.new_job(clock, graph=GRAPH)], queue_bytes=3 * SIZE)
+    with pytest.raises(errors.QueueFull) as caught:
+        await store.jobs.submit([kit.new_job(clock, graph=GRAPH) for _ in range(2)], queue_bytes=3 * SIZE)
+    assert caught.value.details == {
+        "scope": "all",
+        "jobs": 2,
+        "max_jobs": None,
+        "bytes": 2 * SIZE,
+        "max_bytes": 3 * SIZE,
+    }
+    await store.jobs.cancel(kit.TENANT, order.id, now=clock.now)
+    await store.jobs.submit([kit.new_job(clock, graph=GRAPH) for _ in range(2)], queue_bytes=3 * SIZE)
+
+
+async def test_a_tenants_jobs_and_bytes_are_bounded(store: ports.Store, clock: kit.Clock) -> None:
+    await limit(store, max_queued=2)
+    await limit(store, kit.OTHER, max_queued_bytes=SIZE)
+    await store.jobs.submit([kit.new_job(clock), kit.new_job(clock)])
+    with pytest.raises(errors.QueueFull) as caught:
+        await kit.submit_one(store, clock)
+    assert caught.value.details is not None
+    assert (caught.value.details["scope"], caught.value.details["max_jobs"]) == ("tenant", 2)
+    await kit.submit_one(store, clock, tenant=kit.OTHER, graph=GRAPH)
+    with pytest.raises(errors.QueueFull, match="bytes"):
+        await kit.submit_one(store, clock, tenant=kit.OTHER, graph=GRAPH)
+
+
+async def test_limits_can_be_lifted_and_survive_a_restart(opened: kit.OpenStore, clock: kit.Clock) -> None:
+    store = await opened()
+    await limit(store, max_queued=0)
+    again = await opened()
+    with pytest.raises(errors.QueueFull):
+        await kit.submit_one(again, clock)
+    await limit(again)
+    await kit.submit_one(again, clock)
+
+
+async def test_what_others_queued_is_seen_after_a_while(opened: kit.OpenStore, clock: kit.Clock) -> None:
+    one, two = await opened(), await opened()
+    await one.jobs.submit([kit.new_job(clock)], queue_limit=3)
+    await two.jobs.submit([kit.new_job(clock), kit.new_job(clock)], queue_limit=3)
+    clock.now += 10
+    with pytest.raises(errors.QueueFull):
+        await one.jobs.submit([kit.new_job(clock)], queue_limit=3)
+
+
+async def test_shares_and_caps_hold_in_the_claims(store: ports.Store, clock: kit.Clock) -> None:
+    await store.tenants.limit(
+        {kit.TENANT: model.TenantLimits(weight=2.0), kit.OTHER: model.TenantLimits(max_running=1)}
+    )
+    for _ in range(4):
+        await kit.submit_one(store, clock)
+        await kit.submit_one(store, clock, tenant=kit.OTHER)
+    slots = await kit.lease(store, "w0", "w1", "w2")
+    claims = await kit.claim(store, slots, clock)
+    assert sorted(claim.tenant for claim in claims) == [kit.TENANT, kit.TENANT, kit.OTHER]
