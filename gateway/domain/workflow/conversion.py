@@ -11,7 +11,7 @@ Nothing here recurses, and everything is bounded, so that a hostile file costs l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
 from gateway.domain.workflow import definitions, document, frames, promotion, tracing, widgets
 
+_GROUP_PREFIXES = ("workflow>", "workflow/")
+_MAX_HINTS = 10  #: near names are looked for among all classes, which takes its time
 _SILENT_MODES = frozenset({document.MUTED, document.BYPASSED})
 
 
@@ -42,21 +44,28 @@ def convert(workflow: object, info: Mapping[str, Any], *, allow_unknown: bool = 
     """
     found = document.read(workflow)
     unfolded = frames.unfold(found)
-    return _Conversion(unfolded, info, allow_unknown=allow_unknown).run()
+    conversion = _Conversion(unfolded, info)
+    nodes = conversion.nodes()
+    faults = [*conversion.faults, *(() if allow_unknown else conversion.unknown)]
+    if faults:
+        raise _refused(faults)
+    return Converted(graph=graphs.parse_graph(nodes), unknown=tuple(conversion.unknown))
 
 
 class _Conversion:
     """One file on its way."""
 
-    def __init__(self, unfolded: tuple[frames.Frame, ...], info: Mapping[str, Any], *, allow_unknown: bool) -> None:
+    def __init__(self, unfolded: tuple[frames.Frame, ...], info: Mapping[str, Any]) -> None:
         self._frames = unfolded
-        self._allow_unknown = allow_unknown
         self._classes = definitions.Classes(info)
         self._drawing = widgets.Drawing(self._classes)
         self._tracer = tracing.Tracer(promotion.Promotion(unfolded, self._drawing).of)
-        self._unknown: list[errors.Fault] = []
+        self._hints: dict[str, str] = {}
+        self.unknown: list[errors.Fault] = []
+        self.faults: list[errors.Fault] = []
 
-    def run(self) -> Converted:
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """The nodes of the graph; what is wrong is in `unknown` and `faults` then."""
         nodes: dict[str, dict[str, Any]] = {}
         silent: set[frames.Frame] = set()
         for frame in self._frames:
@@ -66,21 +75,26 @@ class _Conversion:
             for node in frame.scope.nodes.values():
                 if self._runs(frame, node):
                     nodes[frame.id_of(node)] = self._node(frame, node)
-        if self._unknown and not self._allow_unknown:
-            raise self._refused()
         _drop_dead_links(nodes)
-        return Converted(graph=graphs.parse_graph(nodes), unknown=tuple(self._unknown))
+        return nodes
 
     def _runs(self, frame: frames.Frame, node: document.Node) -> bool:
-        return not (node.mode in _SILENT_MODES or node.id in frame.children or node.type in tracing.VIRTUAL)
+        if node.mode in _SILENT_MODES or node.id in frame.children or node.type in tracing.VIRTUAL:
+            return False
+        # A label, a switchboard: of no known class, and connected to nothing.
+        is_apart = node.id not in frame.scope.origins and all(slot.link is None for slot in node.inputs)
+        return not (is_apart and self._classes.get(node.type) is None)
 
     def _node(self, frame: frames.Frame, node: document.Node) -> dict[str, Any]:
         definition = self._classes.get(node.type)
         if definition is None:
-            self._miss(frame, node)
-        inputs = {name: _wrapped(value) for name, value in self._drawing.of(node).items()}
+            self._tell(self.unknown, frame.fault(node, "missing_node_type", self._missing(node.type)))
+        drawn = self._drawing.of(node)
+        if drawn.misfit is not None:
+            self._tell(self.faults, _misfit(frame, node, drawn.misfit))
+        inputs = {name: _wrapped(value) for name, value in drawn.values.items()}
         for slot in node.inputs:
-            match self._tracer.source(frame, node, slot):
+            match self._source(frame, node, slot):
                 case tracing.Output(node=origin, slot=number):
                     inputs[slot.name] = [origin, number]
                 case tracing.Literal(value=value) | tracing.Primitive(value=value):
@@ -90,18 +104,39 @@ class _Conversion:
         title = node.title or (definition.title if definition is not None else node.type)
         return {"class_type": node.type, "inputs": inputs, "_meta": {"title": title}}
 
-    def _miss(self, frame: frames.Frame, node: document.Node) -> None:
-        if len(self._unknown) < structure.MAX_FAULTS:
-            hint = object_info.near_class(node.type, self._classes.names())
-            message = f"no node class of this name is known; the node pack may not be installed.{hint}"
-            self._unknown.append(frame.fault(node, "missing_node_type", message))
+    def _source(self, frame: frames.Frame, node: document.Node, slot: document.Slot) -> tracing.Source:
+        try:
+            return self._tracer.source(frame, node, slot)
+        except errors.InvalidWorkflow as error:
+            for fault in error.faults:
+                self._tell(self.faults, fault)
+            return tracing.NOTHING
 
-    def _refused(self) -> errors.InvalidWorkflow:
-        names = sorted({fault.class_type or "" for fault in self._unknown})
-        shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
-        return errors.InvalidWorkflow(
-            f"The workflow uses node classes that are not known: {shown}.", faults=self._unknown
-        )
+    def _tell(self, told: list[errors.Fault], fault: errors.Fault) -> None:
+        if len(told) < structure.MAX_FAULTS:
+            told.append(fault)
+
+    def _missing(self, kind: str) -> str:
+        if kind.startswith(_GROUP_PREFIXES):
+            return "group nodes are of the past; open the file in ComfyUI, turn it into a subgraph, and save."
+        if kind not in self._hints and len(self._hints) < _MAX_HINTS:
+            self._hints[kind] = object_info.near_class(kind, self._classes.names())
+        return f"no node class of this name is known; its node pack may be missing.{self._hints.get(kind, '')}"
+
+
+def _misfit(frame: frames.Frame, node: document.Node, found: widgets.Misfit) -> errors.Fault:
+    # A container is named by its kind: it may be deeper than what can be written out.
+    value = object_info.shown(found.value) if isinstance(found.value, str) else structure.kind_of(found.value)
+    message = (
+        f"the file has {found.saved} widget values, this version of the class has places for {found.wanted}, and "
+        f"{value} is no value for {found.widget!r}. Open the file in ComfyUI and save it anew."
+    )
+    return frame.fault(node, "widget_mismatch", message, field=found.widget)
+
+
+def _refused(faults: Sequence[errors.Fault]) -> errors.InvalidWorkflow:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return errors.InvalidWorkflow(f"The workflow cannot be converted. {faults[0].message}{more}", faults=faults)
 
 
 def _wrapped(value: Any) -> Any:

@@ -131,9 +131,9 @@ def _inputs(sections: Any, order: Mapping[str, Any], *, prefix: str = "") -> Ite
         if not isinstance(fields, Mapping):
             continue
         listed = order.get(section)
-        known = [name for name in listed if name in fields] if isinstance(listed, list) else []
+        known = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
         for name in dict.fromkeys(itertools.chain(known, fields)):
-            if isinstance(name, str):
+            if name in fields:
                 yield _input(prefix + name, fields[name], section)
 
 

@@ -24,7 +24,11 @@ MUTED = 2
 BYPASSED = 4
 
 MAX_NODES = 20_000  #: in the file, over all subgraphs
+MAX_LINKS = 100_000  #: likewise
+MAX_SUBGRAPHS = 2_000
 MAX_SLOTS = 2_000  #: inputs or outputs of one node
+MAX_ID = 100  #: characters
+MAX_VALUES = 5_000  #: widgets of one node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,8 @@ class Scope:
     outputs: tuple[Slot, ...] = ()
     entries: Mapping[int, tuple[Link, ...]] = field(default_factory=dict[int, tuple[Link, ...]])
     exits: Mapping[int, Link] = field(default_factory=dict[int, Link])
+    origins: frozenset[str] = frozenset()  #: nodes that something is connected to
+    size: int = 0  #: nodes, links and slots: what it costs to use it once
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])  #: ids in the file → ids here, where they differ
 
 
@@ -96,7 +102,7 @@ def read(data: object) -> Document:
     numbers = _Numbers(raw, root)
     subgraphs: dict[str, Scope] = {}
     for definition in definitions:
-        scope = numbers.distinct(_scope(definition, identity=str(definition.get("id"))))
+        scope = numbers.distinct(_scope(definition, identity=identity_of(definition.get("id")) or ""))
         if scope.id in subgraphs:
             raise _wrong("duplicate_subgraph", f"Two subgraphs have the id {_shown(scope.id)}.")
         subgraphs[scope.id] = scope
@@ -145,6 +151,7 @@ def _renumbered(scope: Scope, renamed: Mapping[str, str]) -> Scope:
         links={key: moved(link) for key, link in scope.links.items()},
         entries={key: tuple(map(moved, links)) for key, links in scope.entries.items()},
         exits={key: moved(link) for key, link in scope.exits.items()},
+        origins=frozenset(renamed.get(key, key) for key in scope.origins),
         renamed=renamed,
     )
 
@@ -158,16 +165,23 @@ def _definitions(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for position, definition in enumerate(cast("list[Any]", listed) if isinstance(listed, list) else ()):
             if not isinstance(definition, dict) or not isinstance(definition.get("nodes"), list):
                 raise _wrong("invalid_subgraph", f"Subgraph definition {position} has no list of nodes.")
-            if not isinstance(definition.get("id"), (str, int)):
+            if identity_of(definition.get("id")) is None:
                 raise _wrong("invalid_subgraph", f"Subgraph definition {position} has no id.")
             yield definition
             todo.append(definition)
 
 
 def _bound(raw: Mapping[str, Any], definitions: list[dict[str, Any]]) -> None:
-    count = sum(len(scope["nodes"]) for scope in (raw, *definitions))
-    if count > MAX_NODES:
-        raise _wrong("too_many_nodes", f"The workflow has {count} nodes; {MAX_NODES} is the most.")
+    scopes = (raw, *definitions)
+    links = [scope.get("links") for scope in scopes]
+    counts = {
+        "nodes": (sum(len(scope["nodes"]) for scope in scopes), MAX_NODES),
+        "links": (sum(len(each) for each in links if isinstance(each, (list, dict))), MAX_LINKS),
+        "subgraphs": (len(definitions), MAX_SUBGRAPHS),
+    }
+    for what, (count, most) in counts.items():
+        if count > most:
+            raise _wrong(f"too_many_{what}", f"The workflow has {count} {what}; {most} is the most.")
 
 
 def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
@@ -179,15 +193,18 @@ def _scope(raw: Mapping[str, Any], *, identity: str) -> Scope:
     for position, entry in enumerate(raw["nodes"]):
         node = _node(entry, position, place)
         if node.id in nodes:
-            raise _wrong("duplicate_node", f"Two nodes{place} have the id {_shown(node.id)}.", node)
+            raise _at(node.id, node.type, "duplicate_node", "an id that another node has, too", place)
         nodes[node.id] = node
+    slots = sum(len(node.inputs) + len(node.outputs) + len(node.values) for node in nodes.values())
     return Scope(
         id=identity,
+        origins=frozenset(link.origin for link in links.values()),
+        size=len(nodes) + len(links) + slots,
         name=name,
         nodes=nodes,
         links=links,
-        inputs=_slots(raw.get("inputs")) if identity else (),
-        outputs=_slots(raw.get("outputs")) if identity else (),
+        inputs=_slots(raw.get("inputs"), identity, None, place) if identity else (),
+        outputs=_slots(raw.get("outputs"), identity, None, place) if identity else (),
         entries=_entries(raw, links) if identity else {},
         exits=_exits(raw, links) if identity else {},
     )
@@ -214,7 +231,7 @@ def _exits(raw: Mapping[str, Any], links: Mapping[str, Link]) -> dict[int, Link]
 def _named(slots: Any, links: Mapping[str, Link]) -> Iterator[Link]:
     for slot in cast("list[Any]", slots) if isinstance(slots, list) else ():
         named = slot.get("linkIds") if isinstance(slot, dict) else None
-        for link_id in map(_identity, cast("list[Any]", named) if isinstance(named, list) else ()):
+        for link_id in map(identity_of, cast("list[Any]", named) if isinstance(named, list) else ()):
             if link_id is not None and link_id in links:
                 yield links[link_id]
 
@@ -226,10 +243,10 @@ def _links(raw: Any, place: str) -> Iterator[tuple[str, Link]]:
         if entry is None:
             continue
         parts = _link_parts(entry)
-        identity, origin, target = (_identity(part) for part in (parts[0], parts[1], parts[3]))
+        identity, origin, target = (identity_of(part) for part in (parts[0], parts[1], parts[3]))
         slots = (_slot_number(parts[2]), _slot_number(parts[4]))
         if identity is None or origin is None or target is None or slots[0] is None or slots[1] is None:
-            raise _wrong("invalid_link", f"Link {position}{place} is not a link: {_shown(repr(entry))}.")
+            raise _wrong("invalid_link", f"Link {position}{place} is not a link: its ids, slots or both are missing.")
         yield identity, Link(id=identity, origin=origin, origin_slot=slots[0], target=target, target_slot=slots[1])
 
 
@@ -242,16 +259,15 @@ def _link_parts(entry: Any) -> tuple[Any, ...]:
 def _node(raw: Any, position: int, place: str) -> Node:
     if not isinstance(raw, dict):
         raise _wrong("node_not_an_object", f"Node {position}{place} is {structure.kind_of(raw)}, not an object.")
-    identity = _identity(raw.get("id"))
+    identity = identity_of(raw.get("id"))
     kind = raw.get("type")
     if identity is None:
         raise _wrong("invalid_node_id", f"Node {position}{place} has no id.")
     if not isinstance(kind, str) or not kind or structure.text_complaint(kind) is not None:
-        raise errors.InvalidWorkflow(
-            message := f"Node {_shown(identity)}{place} has no type.",
-            faults=[errors.Fault(reason="invalid_class_type", message=message, node=_shown(identity))],
-        )
-    values = raw.get("widgets_values")
+        raise _at(identity, None, "invalid_class_type", "no type", place)
+    values: Any = raw.get("widgets_values")
+    if isinstance(values, (list, dict)) and len(values) > MAX_VALUES:
+        raise _at(identity, kind, "too_many_values", f"{len(values)} widget values; {MAX_VALUES} is the most", place)
     title = raw.get("title")
     mode = raw.get("mode")
     properties = raw.get("properties")
@@ -260,19 +276,20 @@ def _node(raw: Any, position: int, place: str) -> Node:
         type=kind,
         title=title if isinstance(title, str) else None,
         mode=mode if isinstance(mode, int) else 0,
-        inputs=_slots(raw.get("inputs")),
-        outputs=_slots(raw.get("outputs")),
+        inputs=_slots(raw.get("inputs"), identity, kind, place),
+        outputs=_slots(raw.get("outputs"), identity, kind, place),
         values=tuple(values) if isinstance(values, list) else values if isinstance(values, dict) else (),
         properties=properties if isinstance(properties, dict) else {},
     )
 
 
-def _slots(raw: Any) -> tuple[Slot, ...]:
+def _slots(raw: Any, identity: str, kind: str | None, place: str) -> tuple[Slot, ...]:
     if not isinstance(raw, list):
         return ()
-    if len(raw) > MAX_SLOTS:
-        raise _wrong("too_many_slots", f"A node has {len(raw)} inputs or outputs; {MAX_SLOTS} is the most.")
-    return tuple(map(_slot, raw))
+    listed = cast("list[Any]", raw)
+    if len(listed) > MAX_SLOTS:
+        raise _at(identity, kind, "too_many_slots", f"{len(listed)} inputs or outputs; {MAX_SLOTS} is the most", place)
+    return tuple(map(_slot, listed))
 
 
 def _slot(raw: Any) -> Slot:
@@ -283,37 +300,40 @@ def _slot(raw: Any) -> Slot:
     return Slot(
         name=name if isinstance(name, str) else "",
         type=kind if isinstance(kind, str) else "COMBO" if isinstance(kind, list) else "*",
-        link=_identity(raw.get("link")),
+        link=identity_of(raw.get("link")),
         widget=widget_name if isinstance(widget_name, str) else None,
     )
 
 
-def _identity(value: Any) -> str | None:
+def identity_of(value: Any) -> str | None:
+    """An id as text: editors have written them as numbers and as text."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, (int, str)):
+    if isinstance(value, int):
+        return str(value) if abs(value) < 2**63 else None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
         return None
-    text = str(value)
-    return text if 0 < len(text) <= 200 and structure.text_complaint(text) is None else None
+    return value if structure.text_complaint(value) is None else None
 
 
 def _slot_number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1 <= value <= structure.MAX_SLOT:
         return None
-    return int(value) if -1 <= value <= structure.MAX_SLOT else None
+    return int(value) if value == int(value) else None
 
 
-def _wrong(reason: str, message: str, node: Node | None = None) -> errors.InvalidWorkflow:
-    fault = errors.Fault(
-        reason=reason,
-        message=message,
-        node=None if node is None else node.id,
-        class_type=None if node is None else node.type,
-    )
+def _wrong(reason: str, message: str) -> errors.InvalidWorkflow:
+    return errors.InvalidWorkflow(message, faults=[errors.Fault(reason=reason, message=message)])
+
+
+def _at(identity: str, kind: str | None, reason: str, what: str, place: str) -> errors.InvalidWorkflow:
+    shown = None if kind is None else _shown(kind)
+    message = f"Node {_shown(identity)}{f' ({shown})' if shown else ''}{place} has {what}."
+    fault = errors.Fault(reason=reason, message=message, node=_shown(identity), class_type=shown)
     return errors.InvalidWorkflow(message, faults=[fault])
 
 

@@ -13,7 +13,8 @@ from gateway.domain.comfy import structure
 from gateway.domain.workflow import document
 
 MAX_DEPTH = 100  #: of subgraphs inside subgraphs
-MAX_NODES = 20_000  #: after every subgraph was put in its place
+MAX_PATH = 2_000  #: characters of an id `outer:inner:…`
+MAX_SIZE = 250_000  #: nodes, links and slots, after every subgraph was put in its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,14 +55,14 @@ def unfold(found: document.Document) -> tuple[Frame, ...]:
     too many or too deep."""
     root = Frame(scope=found.root)
     frames: list[Frame] = []
-    count = 0
+    size = 0
     todo = [root]
     while todo:
         frame = todo.pop()
         frames.append(frame)
-        count += len(frame.scope.nodes)
-        if count > MAX_NODES:
-            message = f"With every subgraph in its place the workflow has more than {MAX_NODES} nodes."
+        size += frame.scope.size
+        if size > MAX_SIZE:
+            message = f"With every subgraph in its place the workflow has more than {MAX_SIZE} nodes, links and slots."
             raise errors.InvalidWorkflow(message, faults=[errors.Fault(reason="too_many_nodes", message=message)])
         todo.extend(_children(frame, found))
     return tuple(frames)
@@ -74,7 +75,7 @@ def _children(frame: Frame, found: document.Document) -> Iterator[Frame]:
             continue
         if any(definition is above.scope for above in _upwards(frame)):
             raise _refused(frame, node, "cyclic_subgraph", "this subgraph holds itself.")
-        if frame.depth >= MAX_DEPTH:
+        if frame.depth >= MAX_DEPTH or len(frame.path) > MAX_PATH:
             raise _refused(frame, node, "nested_too_deeply", f"subgraphs are nested more than {MAX_DEPTH} deep.")
         child = Frame(scope=definition, path=f"{frame.id_of(node)}:", parent=frame, host=node, depth=frame.depth + 1)
         frame.children[node.id] = child

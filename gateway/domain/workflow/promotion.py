@@ -50,7 +50,7 @@ class Promotion:
         if child is not None:
             held = self._found.get(child, {})
             return tracing.Literal(held[position]) if position in held else None
-        drawn = self._drawing.of(node)
+        drawn = self._drawing.of(node).values
         name = slot.widget or slot.name
         return tracing.Literal(drawn[name]) if name in drawn else None
 
@@ -86,7 +86,7 @@ def _own(frame: frames.Frame) -> Values:
 def _proxied(frame: frames.Frame, entry: Any) -> int | None:
     if not isinstance(entry, list) or len(entry) < 2 or not isinstance(entry[1], str):
         return None
-    node_id, widget = str(entry[0]), entry[1]
+    node_id, widget = document.identity_of(entry[0]) or "", entry[1]
     node_id = frame.scope.renamed.get(node_id, node_id)
     if node_id == "-1":
         names = [slot.name for slot in frame.scope.inputs]

@@ -76,6 +76,7 @@ class Tracer:
     def __init__(self, promoted: Callable[[frames.Frame], Mapping[int, Any]]) -> None:
         self._promoted = promoted
         self._known: dict[_Key, Source] = {}
+        self._sets: dict[str, Mapping[str, document.Node]] = {}
 
     def source(self, frame: frames.Frame, node: document.Node, slot: document.Slot) -> Source:
         """What feeds this input."""
@@ -145,15 +146,23 @@ class Tracer:
         return _At(frame, node, node.inputs[0])
 
     def _from_set(self, frame: frames.Frame, node: document.Node) -> _At | Source:
-        name = variable(node)
+        name = _variable(node)
         above: frames.Frame | None = frame
         while above is not None:
-            for other in above.scope.nodes.values():
-                if other.type in SET and variable(other) == name and other.inputs:
-                    return NOTHING if other.mode == document.MUTED else _At(above, other, other.inputs[0])
+            other = self._set_nodes(above).get(name) if name is not None else None
+            if other is not None:
+                return NOTHING if other.mode == document.MUTED else _At(above, other, other.inputs[0])
             above = above.parent
-        fault = frame.fault(node, "no_set_node", f"there is no Set node named {structure.shown_text(str(name))!r}.")
+        message = f"there is no Set node named {structure.shown_text(name or '')!r}."
+        fault = frame.fault(node, "no_set_node", message)
         raise errors.InvalidWorkflow(fault.message, faults=[fault])
+
+    def _set_nodes(self, frame: frames.Frame) -> Mapping[str, document.Node]:
+        if frame.scope.id not in self._sets:
+            found = [node for node in frame.scope.nodes.values() if node.type in SET and node.inputs]
+            named = {name: node for node in reversed(found) if (name := _variable(node)) is not None}
+            self._sets[frame.scope.id] = named
+        return self._sets[frame.scope.id]
 
 
 def _link(at: _At) -> document.Link | None:
@@ -175,11 +184,10 @@ def _refused(at: _At, reason: str, message: str) -> errors.InvalidWorkflow:
     return errors.InvalidWorkflow(fault.message, faults=[fault])
 
 
-def variable(node: document.Node) -> Any:
+def _variable(node: document.Node) -> str | None:
     """The name that a Get or Set node is about."""
-    if isinstance(node.values, tuple):
-        return node.values[0] if node.values else None
-    return next(iter(node.values.values()), None)
+    values = node.values if isinstance(node.values, tuple) else tuple(node.values.values())
+    return values[0] if values and isinstance(values[0], str) else None
 
 
 def host_slot(host: document.Node, scope: document.Scope, position: int) -> document.Slot | None:

@@ -36,12 +36,21 @@ class Widget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Misfit:
+    """A saved value of another kind than its widget, in a list that is longer or shorter than the class asks for."""
+
+    widget: str
+    value: Any
+    saved: int  #: how many values the file has
+    wanted: int  #: how many the class has places for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
     """A node's widgets with their values."""
 
     values: Mapping[str, Any]  #: what is sent
-    misfit: str | None = None  #: a widget whose value is of another kind, when the list does not fit the class
-    count: int = 0  #: places that the widgets have in `widgets_values`
+    misfit: Misfit | None = None
 
 
 class Drawing:
@@ -49,18 +58,18 @@ class Drawing:
 
     def __init__(self, classes: definitions.Classes) -> None:
         self._classes = classes
-        self._drawn: dict[int, tuple[document.Node, Mapping[str, Any]]] = {}
+        self._drawn: dict[int, tuple[document.Node, Drawn]] = {}
 
-    def of(self, node: document.Node) -> Mapping[str, Any]:
-        """The values of a node's widgets by name."""
+    def of(self, node: document.Node) -> Drawn:
+        """A node's widgets with their values."""
         if id(node) not in self._drawn:
             definition = self._classes.get(node.type)
-            values = guessed(node) if definition is None else draw(definition, node.values).values
-            self._drawn[id(node)] = (node, values)  # the node is kept, so that its id is not given to another
+            drawn = Drawn(values=_guessed(node)) if definition is None else draw(definition, node.values)
+            self._drawn[id(node)] = (node, drawn)  # the node is kept, so that its id is not given to another
         return self._drawn[id(node)][1]
 
 
-def guessed(node: document.Node) -> dict[str, Any]:
+def _guessed(node: document.Node) -> dict[str, Any]:
     """The values of a class that nobody knows, by what its file says: newer editors save an input for each widget."""
     if isinstance(node.values, Mapping):
         return dict(node.values)
@@ -96,7 +105,6 @@ class _ByName:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
-        self.taken = 0
         self.rest = 0
 
     def take(self, widget: Widget) -> Any:
@@ -105,17 +113,41 @@ class _ByName:
 
 def _draw(definition: definitions.Definition, saved: _InOrder | _ByName) -> Drawn:
     values: dict[str, Any] = {}
+    wrong: tuple[str, Any] | None = None
     todo = deque(_widgets(definition))
     while todo:
         widget = todo.popleft()
         value = saved.take(widget) if widget.saved else widget.default
         if widget.sent:
             values[widget.name] = value
+        if wrong is None and not _fits(widget, value):
+            wrong = (widget.name, value)
         if widget.is_dynamic and widget.source is not None:
             todo.extendleft(reversed([each for one in widget.source.variant(value) for each in _of_input(one)]))
         if widget.name == "index" and definition.name == "CustomCombo":
             todo.extend(Widget(name=f"option{number}", default="") for number in range(1, saved.rest + 1))
-    return Drawn(values=values, count=saved.taken)
+    if wrong is None or isinstance(saved, _ByName) or saved.taken == len(saved.values):
+        return Drawn(values=values)
+    misfit = Misfit(widget=wrong[0], value=wrong[1], saved=len(saved.values), wanted=saved.taken)
+    return Drawn(values=values, misfit=misfit)
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "INT": (int, float),
+    "FLOAT": (int, float),
+    "BOOLEAN": (bool,),
+    "STRING": (str,),
+    "COMBO": (str, int, float, bool),
+}
+
+
+def _fits(widget: Widget, value: Any) -> bool:
+    """Whether a value is of its widget's kind; a widget without a value is as its default left it."""
+    kind = None if widget.source is None else widget.source.type
+    if value is None or kind is None or kind not in _KINDS or value == widget.default:
+        return True
+    is_number = kind in {"INT", "FLOAT"}
+    return isinstance(value, _KINDS[kind]) and not (is_number and isinstance(value, bool))
 
 
 def _widgets(definition: definitions.Definition) -> Iterator[Widget]:
