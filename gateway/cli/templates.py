@@ -25,6 +25,7 @@ def app() -> typer.Typer:
     group.command("list")(list_templates)
     group.command("show")(show)
     group.command("check")(check)
+    group.command("convert")(convert)
     return group
 
 
@@ -122,4 +123,35 @@ def check(
             files or [Path("workflows")], screen, object_info=object_info, gateway=gateway
         ),
         as_json=as_json,
+    )
+
+
+def convert(
+    file: Annotated[Path, typer.Argument(help="A workflow, or a picture, film or sound that carries one.")],
+    *,
+    object_info: ObjectInfo = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="WORKER", help="A ComfyUI to ask instead.", show_default=False)
+    ] = None,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Keep nodes of unknown classes, as far as the file tells.")
+    ] = False,
+) -> None:
+    """Print the graph that ComfyUI would be sent for a saved workflow.
+
+    Examples:
+
+        comfy-gateway templates convert mine.json --url http://127.0.0.1:8188
+
+        comfy-gateway templates convert mine.json --object-info object_info.json
+
+    A file in API format is printed as it is. Exit status 2 when the workflow
+    cannot be converted; each reason names the node.
+    """
+    from gateway.cli import template_convert
+
+    output.run(
+        lambda screen: template_convert.convert(
+            file, screen, object_info=object_info, url=url, allow_unknown=allow_unknown
+        )
     )
