@@ -34,7 +34,7 @@ def configure(form: Format, *, stream: TextIO | None = None, quiet: bool = False
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=_logger,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -50,6 +50,20 @@ def configure(form: Format, *, stream: TextIO | None = None, quiet: bool = False
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Logger(logging.Logger):
+    """Lines say what happened, not where in the code: looking that up would cost more than the line itself."""
+
+    def findCaller(self, stack_info: bool = False, stacklevel: int = 1) -> tuple[str, int, str, str | None]:  # noqa: N802
+        """No place."""
+        return "", 0, "", None
+
+
+def _logger(*names: Any) -> logging.Logger:
+    logger = _Logger(*names[:1] or ("gateway",))
+    logger.parent = logging.getLogger()
+    return logger
 
 
 def _rendering(form: Format, target: TextIO) -> list[structlog.typing.Processor]:

@@ -5,12 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from gateway.api import assets, batches, errors, guard, health, jobs, measure, openapi, templates, workers
 from gateway.api.parts import Parts
+
+
+class _App(FastAPI):
+    """FastAPI without the layers that ours stand in for: errors are `LastResort`'s, bodies are bounded where they are
+    read, and nothing is traced."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Our middleware around the router."""
+        app: ASGIApp = AsyncExitStackMiddleware(self.router)
+        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        for layer in reversed(self.user_middleware):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        return app
 
 
 def build_app(parts: Parts) -> FastAPI:
@@ -36,7 +52,7 @@ def document(version: str) -> dict[str, Any]:
 
 def _routed(version: str) -> FastAPI:
     """All routes, flat: an included router would be matched twice."""
-    app = FastAPI(
+    app = _App(
         title="comfy-gateway",
         version=version,
         docs_url=None,
@@ -46,8 +62,9 @@ def _routed(version: str) -> FastAPI:
         telemetry={"tracing": False},
     )
     app.router.routes.append(Route("/", _home, include_in_schema=False))
-    for each in (jobs, assets, templates, batches, workers, health, openapi):
-        app.router.routes.extend(each.router.routes)
+    plain = (jobs.plain_router, assets.plain_router)
+    for router in (*plain, *(each.router for each in (jobs, assets, templates, batches, workers, health, openapi))):
+        app.router.routes.extend(router.routes)
     app.openapi = openapi.of(app, version=version)
     return app
 

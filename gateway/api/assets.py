@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from gateway import assets
-from gateway.api import auth, body, content, fields, parts, present, schemas, uploads
+from gateway.api import auth, body, content, fields, parts, plain, present, schemas, uploads
 from gateway.api import errors as api_errors
 from gateway.assets import names
 from gateway.domain import errors, model
 
 router = APIRouter(tags=["assets"])
+plain_router = APIRouter(tags=["assets"], route_class=plain.Route)
 
 _EXAMPLE_HASH = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -159,6 +160,10 @@ _RANGE = {
     "example": "bytes=0-1048575",
     "description": "A standard HTTP range.",
 }
+_SIGNATURE = [
+    {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": "Of a signed URL."}
+    for name in ("expires", "signature")
+]
 _CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     **api_errors.documented(404, 416),
     200: {"description": "All bytes.", "content": _BINARY},
@@ -167,25 +172,21 @@ _CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
+@plain_router.get(
     "/api/v2/assets/{id}/content",
     operation_id="getAssetContent",
     summary="Asset bytes",
     response_class=Response,
     responses=_CONTENT_ANSWERS,
-    openapi_extra={"parameters": [_RANGE]},
+    openapi_extra={"parameters": [fields.ASSET_ID, *_SIGNATURE, _RANGE]},
 )
-async def get_content(
-    request: Request,
-    known: parts.PartsDep,
-    caller: auth.CallerIfAnyDep,
-    asset_id: fields.AssetIdDep,
-    *,
-    expires: Annotated[str | None, Query(max_length=20, description="Of a signed URL.")] = None,
-    signature: Annotated[str | None, Query(max_length=100, description="Of a signed URL.")] = None,
-) -> Response:
+async def get_content(request: Request) -> Response:
     """The bytes, for the owner or for whoever has a signed URL. Ranges are served, `ETag` is the content's hash."""
-    asset = await _readable(known, caller, asset_id, expires, signature)
+    known = parts.of(request)
+    caller = known.access.caller_if_any(request.headers.get("authorization"))
+    asset_id = fields.uuid_or_missing(request.path_params["id"], what="asset")
+    query = request.query_params
+    asset = await _readable(known, caller, asset_id, query.get("expires"), query.get("signature"))
     return await content_response(request, known, asset)
 
 

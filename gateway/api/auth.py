@@ -69,6 +69,10 @@ class Access:
             raise errors.Unauthorized("this API key is not known here")
         return Caller(tenant=key.tenant, admin=key.admin)
 
+    def caller_if_any(self, authorization: str | None) -> Caller | None:
+        """As `caller`, or None without an Authorization header where keys are needed: for signed URLs."""
+        return None if self.keys and authorization is None else self.caller(authorization)
+
 
 def _matching(keys: Iterable[ApiKey], secret: str) -> ApiKey | None:
     """The key with this secret; looks at every key, so that time tells nothing."""
@@ -89,13 +93,4 @@ async def caller(request: Request) -> Caller:
     return _access(request).caller(request.headers.get("authorization"))
 
 
-async def caller_if_any(request: Request) -> Caller | None:
-    """The caller, or None without an Authorization header where keys are needed: for signed URLs."""
-    access = _access(request)
-    if access.keys and "authorization" not in request.headers:
-        return None
-    return access.caller(request.headers.get("authorization"))
-
-
 CallerDep = Annotated[Caller, Depends(caller)]
-CallerIfAnyDep = Annotated[Caller | None, Depends(caller_if_any)]

@@ -49,9 +49,15 @@ async def respond(request: Request, library: assets.Assets, asset: model.Asset, 
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{asset.size_bytes}"
     headers["Content-Length"] = str(end - start)
-    chunks = await _begun(library.chunks(asset, start=start, end=end)) if end > start else _nothing()
     headers["Content-Type"] = asset.content_type  # as it is: the framework would add a charset
-    return StreamingResponse(chunks, status_code=200 if part is None else 206, headers=headers)
+    status = 200 if part is None else 206
+    if end == start:
+        return Response(b"", status_code=status, headers=headers)
+    chunks = library.chunks(asset, start=start, end=end)
+    first = await anext(chunks, b"")  # bytes that are gone are an error before the answer begins
+    if len(first) == end - start:
+        return Response(first, status_code=status, headers=headers)
+    return StreamingResponse(_continued(first, chunks), status_code=status, headers=headers)
 
 
 def _headers(asset: model.Asset, name: str | None) -> dict[str, str]:
@@ -117,18 +123,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, the first one read already: bytes that are gone are an error before the answer begins."""
-    first = await anext(chunks, b"")
-    return _continued(first, chunks)
-
-
 async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in rest:
-        yield chunk
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for chunk in ():
         yield chunk

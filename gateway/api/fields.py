@@ -63,12 +63,23 @@ def _metadata_fault(key: str, value: object) -> errors.Fault | None:
     return errors.Fault(reason="invalid_metadata", message=message, field=place)
 
 
+_KEY_MEANING = (
+    "Single-use for 24 hours: a second request with the same key is refused with 422 `idempotency_key_reuse` and never "
+    "executed. 1 to 255 printable ASCII characters."
+)
+#: How a route documents the header that `idempotency_key_of` reads.
+IDEMPOTENCY_KEY: Mapping[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": f"^{_PRINTABLE.pattern}$"},
+    "description": _KEY_MEANING,
+}
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Single-use for 24 hours: a second request with the same key is refused with 422 "
-        "`idempotency_key_reuse` and never executed. 1 to 255 printable ASCII characters.",
+        description=_KEY_MEANING,
         json_schema_extra={"pattern": f"^{_PRINTABLE.pattern}$"},
     ),
 ]
@@ -82,6 +93,11 @@ def idempotency_key(key: str | None) -> str | None:
         )
         raise errors.InvalidRequest("the Idempotency-Key is not 1 to 255 printable ASCII characters", faults=[fault])
     return key
+
+
+def idempotency_key_of(request: Request) -> str | None:
+    """The request's key; InvalidRequest."""
+    return idempotency_key(request.headers.get("idempotency-key"))
 
 
 async def _idempotency_key(key: IdempotencyKey = None) -> str | None:
@@ -118,11 +134,27 @@ def _missing(what: str) -> str:
     raise errors.NotFound(f"there is no such {what}")
 
 
-JobId = Annotated[str, Path(description="The job's id.", examples=["7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"])]
+def _id_in_path(description: str, example: str) -> dict[str, Any]:
+    """How a plain route documents the `{id}` in its path."""
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": description,
+        "example": example,
+    }
+
+
+_JOB = ("The job's id.", "7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b")
+_ASSET = ("The asset's id.", "9f8a1c0d-2b3e-4f56-8a7b-1c2d3e4f5a6b")
+JOB_ID: Mapping[str, Any] = _id_in_path(*_JOB)
+ASSET_ID: Mapping[str, Any] = _id_in_path(*_ASSET)
+JobId = Annotated[str, Path(description=_JOB[0], examples=[_JOB[1]])]
 
 
 async def _asset_id(
-    id: Annotated[str, Path(description="The asset's id.", examples=["9f8a1c0d-2b3e-4f56-8a7b-1c2d3e4f5a6b"])],  # noqa: A002
+    id: Annotated[str, Path(description=_ASSET[0], examples=[_ASSET[1]])],  # noqa: A002
 ) -> str:
     return uuid_or_missing(id, what="asset")
 

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, WithJsonSchema
 from starlette.responses import StreamingResponse
 
-from gateway.api import body, calls, events, fields, present, schemas, waiting
+from gateway.api import body, calls, events, fields, plain, present, schemas, waiting
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus
 
 router = APIRouter(tags=["jobs"])
+plain_router = APIRouter(tags=["jobs"], route_class=plain.Route)
 
 _FILTER = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 _FILTER_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -63,26 +64,23 @@ class JobRequest(body.RequestBody):
     priority: fields.Priority = 0
 
 
-@router.post(
+@plain_router.post(
     "/api/v2/jobs",
     operation_id="postJobs",
     summary="Submit a workflow for execution",
     status_code=201,
     response_model=schemas.Job,
     responses=waiting.documented(413, 429),
-    openapi_extra=waiting.described(JobRequest, example={"workflow": _EXAMPLE}),
+    openapi_extra=waiting.described(JobRequest, example={"workflow": _EXAMPLE}, parameters=[fields.IDEMPOTENCY_KEY]),
 )
-async def submit(
-    request: Request,
-    key: fields.IdempotencyKey = None,
-) -> Response:
+async def submit(request: Request) -> Response:
     """Queues the API-format graph. A 201 means that the job is durably recorded.
 
     The graph's structure, its node classes and its asset references are checked before: every fault comes back at
     once. What the editor saves (`nodes`, `links`) is refused with `workflow_format_ui`.
     """
     call = calls.of(request)
-    key = fields.idempotency_key(key)
+    key = fields.idempotency_key_of(request)
     order = await body.read_object(request, JobRequest, limit=call.parts.limits.json_body)
     job = await call.parts.submission.submit_workflow(
         call.caller.tenant,
@@ -179,16 +177,17 @@ def cursor_of(text: str | None) -> str | None:
     return text
 
 
-@router.get(
+@plain_router.get(
     "/api/v2/jobs/{id}",
     operation_id="getJob",
     summary="Job status (the polling workhorse)",
     response_model=schemas.Job,
     responses=api_errors.documented(404),
+    openapi_extra={"parameters": [fields.JOB_ID]},
 )
-async def get_job(request: Request, id: fields.JobId) -> Response:  # noqa: A002
+async def get_job(request: Request) -> Response:
     """The job as it is now: status, latest progress, and every output committed so far."""
-    call, job = await _job(request, id)
+    call, job = await _job(request, request.path_params["id"])
     return present.answer(await call.presenter.whole_job(job))
 
 

@@ -28,8 +28,7 @@ def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None
 
 def time(at: float) -> str:
     """Epoch seconds as RFC 3339 with milliseconds, in UTC."""
-    moment = datetime.fromtimestamp(at, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return datetime.fromtimestamp(at, tz=UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def time_or_none(at: float | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -36,9 +36,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def described(shape: type[body.RequestBody], *, example: Mapping[str, Any]) -> dict[str, Any]:
+def described(
+    shape: type[body.RequestBody], *, example: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads a `shape` and answers with `answer_order`."""
-    return {**body.documented(shape, example=example), "parameters": [_PREFER]}
+    return {**body.documented(shape, example=example), "parameters": [*parameters, _PREFER]}
 
 
 async def answer_order(request: Request, known: parts.Parts, presenter: present.Presenter, job: model.Job) -> Response:
