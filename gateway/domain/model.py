@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any, NewType
 
 from gateway.domain.comfy.graph import Requirements
+from gateway.domain.costs.sketch import UNKNOWN, Sketch
 from gateway.domain.states import TERMINAL, JobStatus, Outcome
+from gateway.domain.webhooks import Webhook
 
 JobId = NewType("JobId", str)  #: a lowercase UUID (version 7, so ids sort by time)
 AttemptId = NewType("AttemptId", str)  #: a lowercase UUID; *is* ComfyUI's `prompt_id`
@@ -142,6 +144,7 @@ class Job:
     execution_ms: int | None = None
     error: JobError | None = None
     simulated: bool = False
+    webhook: Webhook | None = None
 
     @property
     def ended(self) -> bool:
@@ -188,13 +191,19 @@ class NewJob:
     parent_id: JobId | None = None
     max_tries: int = 3
     needs_secret: bool = False  #: it came with a partner API key, which lives in memory only
+    webhook: Webhook | None = None
     size: int = 0  #: pixels that its graph makes at once, at most; 0: it does not say
     limits: Limits = Limits()
+    sketch: Sketch = UNKNOWN  #: what placement needs to know of the graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewBatch:
-    sketch: Sketch = UNKNOWN  #: what placement needs to know of the graph
+class Canceled:
+    """A job whose end was asked for together with others': `canceled`, or `canceling` while an attempt runs."""
+
+    job_id: JobId
+    status: JobStatus
+    attempt_id: AttemptId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +214,10 @@ class TenantLimits:
     max_queued: int | None = None
     max_queued_bytes: int | None = None
     max_running: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
     """Several jobs ordered together."""
 
     id: BatchId
@@ -244,6 +257,7 @@ class Candidate:
     since: float = 0.0  #: before this it may not be tried again
     room: Room | None = None
     refuses: frozenset[WorkerId] = frozenset()  #: workers that must not get it now
+    sketch: Sketch = UNKNOWN
 
     @property
     def family(self) -> str:
@@ -285,6 +299,7 @@ class Claim:
     expires_at: float
     template: str | None
     needs_secret: bool = False
+    webhook: Webhook | None = None
     canceling: bool = False  #: cancel was asked for before this gateway started
     resumed: bool = False  #: found open at start-up: ask the worker before sending anything
     recorded: tuple[tuple[str, str], ...] = ()  #: node and hash of each output that was recorded before
@@ -293,6 +308,7 @@ class Claim:
     tries: int = 0  #: attempts spent before this one
     room: Room | None = None
     limits: Limits = Limits()
+    sketch: Sketch = UNKNOWN
 
     @property
     def family(self) -> str:

@@ -1,4 +1,4 @@
-"""Which queued job an idle worker takes: a pure function over what is known, without I/O and without a clock.
+"""Least connections: nothing is learned, connections are counted.
 
 `least_connections` walks the candidates in the fair order they come in and gives each one to the worker that has the
 fewest prompts on it (ours and others') among those that can run its graph and have a place left. Ties go to the
@@ -38,7 +38,7 @@ def _best(candidate: model.Candidate, free: Sequence[model.Slot]) -> model.Slot 
     """The first of the sorted slots that can run the candidate, another worker than those it was lost on if any."""
     second: model.Slot | None = None
     for slot in free:
-        if candidate.requirements_key in slot.accepts:
+        if candidate.requirements_key in slot.accepts and slot.worker not in candidate.refuses:
             if slot.worker not in candidate.avoid:
                 return slot
             second = second or slot

@@ -1,0 +1,255 @@
+"""What was learned of costs: how long runs take, how long models take to load, how quick each worker is.
+
+A run's time = (time of its kind on a plain worker + time of the models that had to be loaded) × the worker's slowness.
+Each is learned online from finished runs. Kinds are told apart by what a graph needs (node classes and model files),
+by its amount of work (a doubling is another kind; within one, time grows with work) and by which of its results were
+cached. What was never seen is guessed from what is nearest: the same graph with other amounts of work, then any graph
+of the same node classes; a model that was never loaded takes as long as models do. Of a kind that was only ever seen
+with its models loading, half the time is taken to be loading, until a warm run tells.
+
+With nothing learned there is no estimate at all, and placement falls back to counting connections.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.domain.comfy.graph import Requirements
+from gateway.domain.costs.estimate import Estimate
+from gateway.domain.costs.memory import Files
+from gateway.domain.costs.sketch import Sketch
+
+_COLD_SHARE: Final = 0.5  #: of a cold run that is loading, while nothing tells
+_LEAST_SHARE: Final = 0.02  #: of a cold run that is loading at least
+_EVEN: Final = 1.15  #: workers whose speeds differ by less are taken to be equally quick
+_DOUBT: Final = 0.6  #: and by less than so many of the spreads of their runs
+_SURE: Final = 3  #: runs after which a worker's slowness is believed
+_FACTOR: Final = 30.0  #: no worker is taken to be slower or quicker than this
+_MOST: Final = 5_000  #: entries of a table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """Requirements, as far as costs depend on them."""
+
+    key: str
+    family: str
+    models: Files = frozenset()
+
+    @classmethod
+    def of(cls, key: str, wanted: Requirements) -> Needs:
+        """Of requirements and their key."""
+        family = hashlib.blake2b("\0".join(sorted(wanted.classes)).encode(), digest_size=6).hexdigest()
+        return cls(key=key, family=family, models=Files(file for _, _, file in wanted.models))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What runs are compared by. `needs` names the requirements, `family` the node classes alone."""
+
+    needs: str
+    family: str
+    models: Files = frozenset()  #: all model files that such a graph names
+    work: float = 1.0
+    bucket: int = 0
+
+    @classmethod
+    def of(cls, needs: Needs, sketch: Sketch) -> Kind:
+        """The kind of a graph with these needs and this sketch."""
+        return cls(needs=needs.key, family=needs.family, models=needs.models, work=sketch.work, bucket=sketch.bucket)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a run would cost on one worker, in seconds. `sigma` is how sure that is, as a logarithm."""
+
+    load: float = 0.0
+    run: float = 0.0
+    sigma: float = 0.3
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.load + self.run
+
+
+@dataclass(slots=True)
+class Table:
+    """Estimates by key; those that were not used for longest go when there are too many."""
+
+    entries: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
+    changed: set[str] = field(default_factory=set[str])
+
+    def get(self, key: str) -> Estimate | None:
+        """What is known under this key."""
+        return self.entries.get(key)
+
+    def observe(self, key: str, seconds: float) -> None:
+        """Learn of one more."""
+        found = self.entries.pop(key, None) or Estimate()
+        found.observe(seconds)
+        self.entries[key] = found  # the newest last
+        self.changed.add(key)
+        if len(self.entries) > _MOST:
+            del self.entries[next(iter(self.entries))]
+
+    def take_changed(self) -> dict[str, dict[str, Any]]:
+        """Bodies of what was learned since the last call, by key."""
+        keys, self.changed = self.changed, set()
+        return {key: {"e": self.entries[key].as_body()} for key in keys if key in self.entries}
+
+    def restore(self, bodies: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what was kept; what makes no sense is left out."""
+        for key, body in list(bodies.items())[:_MOST]:
+            try:
+                self.entries[key] = Estimate.of_body(body["e"])
+            except (KeyError, TypeError, ValueError):
+                continue
+
+
+@dataclass(slots=True)
+class Costs:
+    """All that was learned. It only ever grows by `observe`, and is asked by `cost`."""
+
+    runs: Table = field(default_factory=Table)  #: seconds for a unit of work, by kind
+    colds: Table = field(default_factory=Table)  #: the same of runs that loaded all their models
+    loads: Table = field(default_factory=Table)  #: seconds, by the set of files; a single file is a set, too
+    slowness: Table = field(default_factory=Table)  #: factors, by worker
+    _usual: float = 1.0  #: the slowness of a worker that is not known yet
+
+    def __bool__(self) -> bool:
+        return bool(self.runs.entries or self.colds.entries)
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def cost(self, kind: Kind, missing: Files, *, worker: str, cached: int = 0) -> Cost | None:
+        """What such a run costs on that worker, which would have to load the `missing` files and holds the results
+        that the bits of `cached` name; None when nothing like it was seen."""
+        plain = self._run(kind, cached)
+        if plain is None:
+            return None
+        factor = self.factor(worker)
+        load = self._load(kind, missing) * factor if missing else 0.0
+        return Cost(load=load, run=plain.seconds * kind.work * factor, sigma=plain.sigma)
+
+    def factor(self, worker: str) -> float:
+        """How much slower than a plain worker this one is; as all others unless it is sure to differ."""
+        found = self.slowness.get(worker)
+        if found is None or found.count < _SURE:
+            return self._usual
+        sure = abs(found.centre - math.log(self._usual)) > max(math.log(_EVEN), found.spread * _DOUBT)
+        return found.seconds if sure else self._usual
+
+    def _run(self, kind: Kind, cached: int) -> Estimate | None:
+        if cached:
+            found = self.runs.get(_key(kind, cached))
+            if found is not None:
+                return found
+        for key in _near(kind):
+            found = self.runs.get(key)
+            if found is not None:
+                return found
+        for key in _near(kind):
+            found = self.colds.get(key)
+            if found is not None:
+                return Estimate(centre=found.centre + math.log(1 - _COLD_SHARE), spread=found.spread + 0.3, count=1)
+        return None
+
+    def _load(self, kind: Kind, missing: Files) -> float:
+        found = self.loads.get(_set(missing))
+        if found is not None:
+            return found.seconds
+        cold, warm = self.colds.get(_key(kind)), self.runs.get(_key(kind))
+        if cold is not None and missing == kind.models:
+            share = cold.seconds * _COLD_SHARE if warm is None else max(0.0, cold.seconds - warm.seconds)
+            return share * kind.work
+        usual = self.loads.get("")
+        each = usual.seconds if usual is not None else self._guess(kind)
+        return sum(one.seconds if (one := self.loads.get(_set((file,)))) is not None else each for file in missing)
+
+    def _guess(self, kind: Kind) -> float:
+        """A load before any was measured: as long as a run that was only seen cold seems to load."""
+        for key in _near(kind):
+            cold = self.colds.get(key)
+            if cold is not None:
+                warm = self.runs.get(key)
+                rest = cold.seconds - warm.seconds if warm is not None else cold.seconds * _COLD_SHARE
+                return max(0.0, rest) * kind.work
+        return 0.0
+
+    # -- learning -----------------------------------------------------------------------------------------------
+
+    def observe(self, kind: Kind, missing: Files, seconds: float, *, worker: str, cached: int = 0) -> None:
+        """Learn of a run that took `seconds` by its worker's clock."""
+        if seconds <= 0:
+            return
+        warm = self.runs.get(_key(kind, cached))
+        if missing:
+            self._observe_cold(kind, missing, seconds / self.factor(worker), warm)
+            return
+        if warm is not None:
+            self._observe_speed(worker, seconds / (warm.seconds * kind.work))
+        each = seconds / self._raw_factor(worker) / kind.work
+        self.runs.observe(_key(kind, cached), each)
+        if not cached:
+            for key in _near(kind)[1:]:
+                self.runs.observe(key, each)
+
+    def _observe_cold(self, kind: Kind, missing: Files, seconds: float, warm: Estimate | None) -> None:
+        if missing == kind.models:
+            for key in _near(kind):
+                self.colds.observe(key, seconds / kind.work)
+        if warm is None:
+            return
+        load = max(seconds - warm.seconds * kind.work, seconds * _LEAST_SHARE)
+        self.loads.observe(_set(missing), load)
+        self.loads.observe("", load / len(missing))
+        if len(missing) > 1:
+            for file in missing:
+                if self.loads.get(_set((file,))) is None:
+                    self.loads.observe(_set((file,)), load / len(missing))
+
+    def _observe_speed(self, worker: str, ratio: float) -> None:
+        self.slowness.observe(worker, min(max(ratio, 1 / _FACTOR), _FACTOR))
+        self._recentre()
+
+    def _recentre(self) -> None:
+        centres = [one.centre for one in self.slowness.entries.values() if one.count >= _SURE]
+        self._usual = math.exp(statistics.median_low(centres)) if centres else 1.0
+
+    def _raw_factor(self, worker: str) -> float:
+        found = self.slowness.get(worker)
+        return found.seconds if found is not None and found.count >= _SURE else 1.0
+
+    # -- keeping ------------------------------------------------------------------------------------------------
+
+    def tables(self) -> Iterator[tuple[str, Table]]:
+        """The tables, under the names that they are kept by."""
+        yield "cost_run", self.runs
+        yield "cost_cold", self.colds
+        yield "cost_load", self.loads
+        yield "cost_slowness", self.slowness
+
+    def restore(self, kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+        """Take what was kept of each table."""
+        for name, table in self.tables():
+            table.restore(kept.get(name, {}))
+        self._recentre()
+
+
+def _near(kind: Kind) -> tuple[str, str, str]:
+    """Keys under which a kind is known, the nearest first."""
+    return _key(kind), kind.needs, f"~{kind.family}"
+
+
+def _key(kind: Kind, cached: int = 0) -> str:
+    return f"{kind.needs}:{kind.bucket}:{cached:x}" if cached else f"{kind.needs}:{kind.bucket}"
+
+
+def _set(files: Iterable[str]) -> str:
+    return "\n".join(sorted(files))
