@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.domain import model
+from gateway.domain import deliveries, model
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.states import JobStatus
@@ -245,6 +245,73 @@ class Tenants(Protocol):
 
 
 class Templates(Protocol):
+class Deliveries(Protocol):
+    """Webhook POSTs that are owed. They are written with the events that they tell, by whoever writes those."""
+
+    async def rung(self) -> Sequence[deliveries.Heard]:
+        """Wait until this process has written something that is owed; the jobs that began to run here since then and
+        whose progress is wanted. One caller only."""
+        ...
+
+    async def claim(
+        self, *, owner: str, now: float, seconds: float, limit: int, busy: Mapping[str, int], per_host: int
+    ) -> tuple[deliveries.Delivery, ...]:
+        """Lease what is due for `seconds`, oldest due first: of each job only the first that is pending, so that they
+        go in order; of each host no more than `per_host`, those under way (`busy`) included.
+
+        By compare-and-set: what several gateways claim at once only one of them gets. `tries` counts this one. What
+        another boot of the same `owner` has leased is free, since that boot is gone.
+        """
+        ...
+
+    async def finish(self, delivery: deliveries.Delivery, verdict: deliveries.Verdict, *, now: float) -> bool:
+        """Write what a try came to, and end the lease; False, and nothing written, when somebody else has it now.
+
+        With `gone`, all that is pending for the job is dead.
+        """
+        ...
+
+    async def get(self, tenant: model.TenantId, delivery_id: str) -> deliveries.Delivery:
+        """One delivery; NotFound."""
+        ...
+
+    async def page(
+        self, tenant: model.TenantId, want: deliveries.DeliveryFilter, *, limit: int, cursor: str | None
+    ) -> deliveries.DeliveryPage:
+        """Deliveries newest first; InvalidCursor for a cursor that is not ours."""
+        ...
+
+    async def redeliver(self, tenant: model.TenantId, delivery_id: str, *, now: float) -> deliveries.Delivery:
+        """Owe it again from now on, under the same id; NotFound, and Conflict when its job is not kept any more."""
+        ...
+
+    async def backlog(self) -> deliveries.Backlog:
+        """How many are pending and dead, of all tenants; may be up to a second old."""
+        ...
+
+    async def forget(self, *, ended_before: float) -> int:
+        """Drop deliveries that ended before that time; how many."""
+        ...
+
+
+class Outgoing(Protocol):
+    """Requests to addresses that clients choose, guarded."""
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float
+    ) -> deliveries.Answer:
+        """POST and read the answer's status; redirects are not followed.
+
+        TargetRefused when we may not send anything there, TargetUnreachable when no answer came within `seconds`.
+        """
+        ...
+
+
+class Learned(Protocol):
+    """What was learned from runs, by learner (`kind`) and key; bodies are JSON objects. Losing some of it costs time,
+    never a job."""
+
+    async def load(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
     """Versions of templates, templates that were added over the API, aliases, and conversions. Not scoped by tenant."""
 
     async def keep(self, versions: Sequence[records.NewVersion]) -> None:
@@ -334,6 +401,8 @@ class Blobs(Protocol):
         """The bytes `start` to `end` (exclusive) in chunks; OutputUnavailable when the blob is gone."""
         ...
 
+    deliveries: Deliveries
+    tenants: Tenants
     async def delete(self, hash_: str) -> None:
         """Remove a blob; one that is gone already is no error."""
         ...

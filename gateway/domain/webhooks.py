@@ -21,6 +21,7 @@ LONGEST_URL: Final = 2048
 SECRET_BYTES: Final = (16, 64)  #: of a `whsec_` secret once it is decoded
 SECRET_CHARACTERS: Final = (16, 256)  #: of any other
 _PREFIX: Final = "whsec_"
+_NO_URL: Final = "is no http(s) URL, as in https://example.com/hooks/comfy"
 
 
 class EventType(StrEnum):
@@ -131,9 +132,9 @@ def _url_fault(url: str) -> str | None:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
+        return _NO_URL
     if not usable:
-        return "is no http(s) URL, as in https://example.com/hooks/comfy"
+        return _NO_URL
     if parts.username is not None or parts.password is not None:
         return "holds a user name; the signature tells who sends it"
     if parts.fragment:
