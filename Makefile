@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench conformance lock clean
+.PHONY: help demo test check format bench chaos conformance lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,8 +43,16 @@ format: $(VENV)/.dev ## let ruff mend what it can
 conformance: $(VENV)/.dev ## the ComfyUI conformance suite over the simulator, and over COMFYUI_URL where set
 	$(BIN)/python -m pytest tests/conformance
 
+templates-report: $(VENV)/.dev ## how many official templates convert as ComfyUI's own editor converts them
+	@$(BIN)/python -m tests.conformance.templates_report
+
 bench: $(VENV)/.dev ## measure; prints a table and writes bench-results/*.json
 	$(BIN)/python -m benchmarks
+
+SEED ?= 1
+SEEDS ?= 1
+chaos: $(VENV)/.dev ## 2,000 jobs while workers and gateway are killed; SEEDS=10 for ten seeds, SEED=7 to replay one
+	$(BIN)/python -m tests.chaos --seed $(SEED) --seeds $(SEEDS)
 
 lock: ## resolve the ranges of pyproject.toml anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --group build --upgrade pyproject.toml -o requirements.lock
