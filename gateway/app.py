@@ -60,10 +60,12 @@ async def serve(
     stop: Stop,
     on_ready: Callable[[Gateway], None],
     supervisor: processes.Supervisor | None = None,
+    fit: building.Fit = building.as_they_are,
 ) -> None:
     """Run the gateway on these listening sockets until `stop` is asked. The data directory must be ours."""
     async with AsyncExitStack() as stack:
-        built = await _build(settings, data, supervisor, stack)
+        foundation = await building.Foundation.open(settings, data, stack, fit)
+        built = await _build(foundation, supervisor, stack)
         server = _Server(built.parts)
         address = _address(sockets)
         for each in sockets:
@@ -141,9 +143,8 @@ def remote_worker(url: str, *, now: float) -> model.Worker:
 
 
 async def _build(
-    settings: Settings, data: datadir.DataDir, supervisor: processes.Supervisor | None, stack: AsyncExitStack
+    foundation: building.Foundation, supervisor: processes.Supervisor | None, stack: AsyncExitStack
 ) -> _Built:
-    foundation = await building.Foundation.open(settings, data, stack)
     await foundation.limit_tenants()
     dispatcher = foundation.dispatch(supervisor)
     stack.push_async_callback(dispatcher.close)

@@ -29,6 +29,23 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """What is behind the ports that reach out of this process."""
+
+    store: ports.Store
+    blobs: ports.Blobs
+    connect: ports.Connect = comfyui.ComfyClient
+
+
+Fit = Callable[[Adapters], Adapters]  #: puts something around adapters: a test that ends the process at one call
+
+
+def as_they_are(adapters: Adapters) -> Adapters:
+    """Nothing around them."""
+    return adapters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Foundation:
     """What all parts stand on, and how each part is made of it."""
 
@@ -40,25 +57,28 @@ class Foundation:
     assets: assets.Assets
     secrets: submission.Secrets
     library: template_folders.TemplateFolders
+    connect: ports.Connect
     clock: ports.Clock
 
     @classmethod
-    async def open(cls, settings: Settings, data: datadir.DataDir, stack: AsyncExitStack) -> Foundation:
+    async def open(
+        cls, settings: Settings, data: datadir.DataDir, stack: AsyncExitStack, fit: Fit = as_they_are
+    ) -> Foundation:
         """Open store and blobs; `stack` closes them."""
         clock: ports.Clock = time.time
         folders = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))
         known_store = await store.open_store(settings.database or data.database, clock=clock)
         stack.push_async_callback(known_store.close)
-        known_blobs = blobs.open_blobs(settings.blobs or data.blobs)
+        adapters = fit(Adapters(store=known_store, blobs=blobs.open_blobs(settings.blobs or data.blobs)))
         return cls(
             settings=settings,
             owner=data.identity(),
-            store=known_store,
-            blobs=known_blobs,
+            store=adapters.store,
+            blobs=adapters.blobs,
             bus=bus.MemoryBus(),
             assets=assets.Assets(
-                known_store.assets,
-                known_blobs,
+                adapters.store.assets,
+                adapters.blobs,
                 clock=clock,
                 new_id=new_id,
                 signer=assets.Signer(data.secret()),
@@ -66,6 +86,7 @@ class Foundation:
             ),
             secrets=submission.Secrets(clock),
             library=folders,
+            connect=adapters.connect,
             clock=clock,
         )
 
@@ -83,7 +104,7 @@ class Foundation:
             workers=self.store.workers,
             bus=self.bus,
             assets=self.assets,
-            connect=comfyui.ComfyClient,
+            connect=self.connect,
             choose=placement.least_connections,
             clock=self.clock,
             new_id=new_id,
