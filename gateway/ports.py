@@ -7,7 +7,7 @@ when the database cannot be used (locked, full, gone) and stay usable afterwards
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from gateway.domain import deliveries, model
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.states import JobStatus
-from gateway.domain.templates import records
+from gateway.domain.templates import drafts, library, records
 
 Choose = Callable[[Sequence[model.Candidate], Sequence[model.Slot]], Sequence[model.Assignment]]
 Clock = Callable[[], float]  #: seconds since the epoch, UTC
@@ -81,11 +81,20 @@ class Jobs(Protocol):
         """A batch with counts of its jobs; NotFound."""
         ...
 
-    async def cancel_batch(self, tenant: model.TenantId, batch_id: str, *, now: float) -> tuple[model.Job, ...]:
-        """Cancel every job of a batch that has not ended, as `cancel` does, in one transaction.
+    def cancel_batch(
+        self, tenant: model.TenantId, batch_id: str, *, now: float
+    ) -> AsyncGenerator[Sequence[model.Canceled], None]:
+        """Cancel every job of a batch that has not ended, as `cancel` does, some hundred in a transaction.
 
-        Returns the jobs whose status this changed (without outputs); NotFound.
+        Yields those whose status this changed; NotFound.
         """
+        ...
+
+    def cancel_queued(
+        self, tenant: model.TenantId | None, *, now: float, running: bool = False
+    ) -> AsyncGenerator[Sequence[model.Canceled], None]:
+        """Cancel everything that is queued now, of one tenant or of all, as `cancel` does, some hundred in a
+        transaction; with `running` what runs, too. What a worker took in the meantime is asked to stop."""
         ...
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
@@ -132,8 +141,17 @@ class Queue(Protocol):
         """Open attempts on these workers, `resumed`, re-fenced with the lease epochs now held."""
         ...
 
-    async def expire(self, *, now: float, queued_before: float) -> tuple[model.JobId, ...]:
-        """Expire jobs that have been queued since before `queued_before`."""
+    async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.AttemptId, ...]:
+        """Attempts on this worker that were lost since then: their prompts must not live there any more."""
+        ...
+
+    async def canceling(self) -> frozenset[model.AttemptId]:
+        """Open attempts whose job somebody wants canceled, through whichever gateway."""
+        ...
+
+    async def expire(self, *, now: float, queued_before: float | None = None) -> tuple[model.JobId, ...]:
+        """Expire jobs that have been queued for longer than their own limit; with `queued_before`, also all that have
+        been queued since before that."""
         ...
 
     async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:
@@ -219,11 +237,6 @@ class Assets(Protocol):
         ...
 
 
-class Learned(Protocol):
-    """What was learned from runs, by learner (`kind`) and key; bodies are JSON objects. Losing some of it costs time,
-    never a job."""
-
-    async def load(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
 class Tenants(Protocol):
     """Whose keys there are, and how much each may take."""
 
@@ -232,19 +245,6 @@ class Tenants(Protocol):
         ...
 
 
-        """All that a learner kept, by key."""
-        ...
-
-    async def keep(self, kind: str, bodies: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write these, over what was there under their keys."""
-        ...
-
-    async def forget(self, kind: str, *, unused_since: float) -> None:
-        """Drop what was last written before that time."""
-        ...
-
-
-class Templates(Protocol):
 class Deliveries(Protocol):
     """Webhook POSTs that are owed. They are written with the events that they tell, by whoever writes those."""
 
@@ -312,6 +312,35 @@ class Learned(Protocol):
     never a job."""
 
     async def load(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
+        """All that a learner kept, by key."""
+        ...
+
+    async def keep(self, kind: str, bodies: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write these, over what was there under their keys."""
+        ...
+
+    async def forget(self, kind: str, *, unused_since: float) -> None:
+        """Drop what was last written before that time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFiles:
+    """Template files by name, as they were last read. What did not change is the same object as before."""
+
+    own: Mapping[str, drafts.Draft | library.Broken]  #: of the user's folders
+    shipped: Mapping[str, drafts.Draft | library.Broken]  #: of the library that comes with the gateway
+
+
+class TemplateFiles(Protocol):
+    """Where template files are."""
+
+    def look(self) -> FoundFiles:
+        """The files as they are now. Blocks: call it in a thread, one call at a time."""
+        ...
+
+
+class Templates(Protocol):
     """Versions of templates, templates that were added over the API, aliases, and conversions. Not scoped by tenant."""
 
     async def keep(self, versions: Sequence[records.NewVersion]) -> None:
@@ -354,11 +383,11 @@ class Learned(Protocol):
         the template has no such version. Moves of one alias happen one after the other."""
         ...
 
-    async def conversion(self, source: str) -> bytes | None:
-        """The graph as JSON that this digest of an editor's file was converted to, if it was."""
+    async def conversion(self, source: str) -> records.Converted | None:
+        """What the editor's file of this digest was converted to, if it was."""
         ...
 
-    async def keep_conversion(self, source: str, graph: bytes) -> None:
+    async def keep_conversion(self, source: str, converted: records.Converted) -> None:
         """Remember a conversion; the first one stays."""
         ...
 
@@ -372,6 +401,8 @@ class Store:
     workers: Workers
     assets: Assets
     learned: Learned
+    deliveries: Deliveries
+    tenants: Tenants
     templates: Templates
     check: Callable[[], Awaitable[None]]  #: StoreUnavailable when a write would fail now
     close: Callable[[], Awaitable[None]]
@@ -393,7 +424,6 @@ class Blobs(Protocol):
         ...
 
     async def put_bytes(self, data: bytes) -> Stored:
-    tenants: Tenants
         """Store bytes that are in memory."""
         ...
 
@@ -401,8 +431,6 @@ class Blobs(Protocol):
         """The bytes `start` to `end` (exclusive) in chunks; OutputUnavailable when the blob is gone."""
         ...
 
-    deliveries: Deliveries
-    tenants: Tenants
     async def delete(self, hash_: str) -> None:
         """Remove a blob; one that is gone already is no error."""
         ...
