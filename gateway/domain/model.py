@@ -277,6 +277,7 @@ class Slot:
     jobs_done: int = 0
     vram: int | None = None  #: bytes of card memory; None: not known
     client_id: str | None = None  #: of the open socket, which frames of an attempt will be addressed to
+    warm: frozenset[str] = frozenset()  #: those of `accepts` whose models it holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,6 +413,7 @@ class WorkerProcess:
     idle_seconds: float | None = None  #: how long the process has used no CPU worth the name; None: not known
     gpu_idle_seconds: float | None = None  #: how long its card has done nothing, whoever uses it; None: not known
     memory_bytes: int | None = None  #: of the machine's memory, children included; None: not known
+    restart_asked_at: float | None = None  #: when a restart was last asked for
     failure: str | None = None  #: why the supervisor stopped restarting it
     log_tail: str | None = None  #: the end of its log, once the supervisor stopped restarting it
 

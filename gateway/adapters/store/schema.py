@@ -77,6 +77,7 @@ jobs = sa.Table(
     sa.Column("execution_ms", sa.Integer),
     sa.Column("error", Json),
     sa.Column("simulated", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("sketch", sa.LargeBinary),
     sa.Column("webhook", Json),
     sa.Column("graph_bytes", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),

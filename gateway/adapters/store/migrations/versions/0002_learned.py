@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """One table for all that is learned."""
+    """One table for all that is learned; with each job, what placement needs to know of its graph."""
     op.create_table(
         "learned",
         sa.Column("kind", sa.Text(), nullable=False),
@@ -22,8 +22,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "key", name="pk_learned"),
         sqlite_with_rowid=False,
     )
+    op.add_column("jobs", sa.Column("sketch", sa.LargeBinary()))
 
 
 def downgrade() -> None:
     """Forget it."""
+    op.drop_column("jobs", "sketch")
     op.drop_table("learned")
