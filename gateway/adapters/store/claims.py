@@ -39,6 +39,10 @@ _QUEUED: Final = (
         _jobs.c.created_at,
         _jobs.c.avoid,
         _jobs.c.attempts,
+        _jobs.c.not_before,
+        _jobs.c.template,
+        _jobs.c.size,
+        _jobs.c.room,
     )
     .where(_jobs.c.status == schema.QUEUED, _jobs.c.not_before <= sa.bindparam("now"))
     .order_by(_jobs.c.priority.desc(), _jobs.c.vt, _jobs.c.id)
@@ -79,6 +83,12 @@ _CLAIMED: Final = (
         _jobs.c.template,
         _jobs.c.needs_secret,
         _jobs.c.status,
+        _jobs.c.requirements,
+        _jobs.c.size,
+        _jobs.c.tries,
+        _jobs.c.room,
+        _jobs.c.run_limit,
+        _jobs.c.idle_limit,
         schema.job_graphs.c.graph,
         schema.job_graphs.c.packed,
     )
@@ -145,6 +155,10 @@ def _candidate(row: rows.Row) -> model.Candidate:
         priority=row.priority,
         created_at=row.created_at,
         avoid=frozenset(row.avoid or ()),
+        since=row.not_before,
+        template=row.template,
+        size=row.size,
+        room=rows.room(row.room),
     )
 
 
@@ -272,6 +286,7 @@ def _take(
         "epoch": slot.epoch,
         "number": number,
         "created_at": ask.now,
+        "client_id": slot.client_id,
     }
 
 
@@ -295,4 +310,9 @@ def _claim(row: rows.Row, *, resumed: bool) -> model.Claim:
         needs_secret=bool(row.needs_secret),
         canceling=row.status == JobStatus.CANCELING,
         resumed=resumed,
+        requirements_key=row.requirements,
+        size=row.size,
+        tries=row.tries,
+        room=rows.room(row.room),
+        limits=model.Limits(run=row.run_limit, idle=row.idle_limit),
     )

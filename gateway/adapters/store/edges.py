@@ -16,7 +16,7 @@ _END: Final = ("completed_at", "tries", "attempt_id", "execution_ms", "outputs_r
 #: What an edge writes beside the status.
 _COLUMNS: Final[dict[Edge, tuple[str, ...]]] = {
     Edge.CLAIM: ("worker", "attempt_id", "attempts", "started_at", "simulated"),
-    Edge.REQUEUE: ("tries", "attempt_id", "started_at", "queued_at", "not_before", "avoid"),
+    Edge.REQUEUE: ("tries", "attempt_id", "started_at", "queued_at", "queue_until", "not_before", "avoid", "room"),
     Edge.CANCEL: ("completed_at",),
     Edge.REFUSE: ("completed_at", "error"),
     Edge.EXPIRE: ("completed_at",),

@@ -58,11 +58,15 @@ class Queue:
             return ()
         return await self._run.write(lambda tx: claims.adopt(tx, workers, boot=self._boot))
 
-    async def expire(self, *, now: float, queued_before: float) -> tuple[model.JobId, ...]:
-        """Expire jobs that have been queued since before `queued_before`."""
-        overdue = await self._run.read(
-            lambda tx: list(tx.execute(retention.OVERDUE, {"before": queued_before}).scalars())
-        )
+    async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.AttemptId, ...]:
+        """Attempts on this worker that were lost since then."""
+        values = {"worker": worker, "since": since}
+        found = await self._run.read(lambda tx: tx.execute(settling.LOST_ON, values).scalars())
+        return tuple(found)
+
+    async def expire(self, *, now: float, queued_before: float | None = None) -> tuple[model.JobId, ...]:
+        """Expire jobs that have been queued past their own limit, and those queued since before `queued_before`."""
+        overdue = await self._run.read(lambda tx: retention.overdue(tx, now=now, before=queued_before))
         expired: tuple[model.JobId, ...] = ()
         for start in range(0, len(overdue), EXPIRE_AT_ONCE):
             ids = overdue[start : start + EXPIRE_AT_ONCE]

@@ -16,8 +16,13 @@ _assets = schema.assets
 _loose = schema.loose_blobs
 _ids = sa.bindparam("ids", expanding=True)
 
-OVERDUE: Final = sa.select(_jobs.c.id).where(
+_OVERDUE: Final = sa.select(_jobs.c.id).where(
     _jobs.c.status == schema.QUEUED, _jobs.c.queued_at < sa.bindparam("before")
+)
+
+#: Those that are past the limit of their own.
+_PAST_LIMIT: Final = sa.select(_jobs.c.id).where(
+    _jobs.c.status == schema.QUEUED, _jobs.c.queue_until.is_not(None), _jobs.c.queue_until < sa.bindparam("now")
 )
 
 _STILL_QUEUED: Final = (
@@ -59,6 +64,14 @@ _DELETED: Final = sa.delete(_loose).where(_loose.c.boot == sa.bindparam("b_boot"
 _REUSED: Final = sa.delete(_loose).where(sa.exists(sa.select(_assets.c.id).where(_assets.c.hash == _loose.c.hash)))
 _LOOSE: Final = sa.select(_loose.c.hash).order_by(_loose.c.hash)
 _TELL: Final = sa.update(_loose).values(boot=sa.bindparam("boot"))
+
+
+def overdue(tx: statements.Transaction, *, now: float, before: float | None) -> list[str]:
+    """Queued jobs that are past a limit."""
+    found = tx.execute(_PAST_LIMIT, {"now": now}).scalars()
+    if before is not None:
+        found = list(dict.fromkeys((*found, *tx.execute(_OVERDUE, {"before": before}).scalars())))
+    return found
 
 
 def expire(tx: statements.Transaction, ids: Sequence[str], *, now: float) -> tuple[model.JobId, ...]:

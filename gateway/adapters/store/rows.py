@@ -135,7 +135,20 @@ def attempt(row: Row) -> model.Attempt:
         reason=row.reason,
         error=job_error(row.error),
         node_errors=row.node_errors,
+        client_id=row.client_id,
     )
+
+
+def room(value: Mapping[str, Any] | None) -> model.Room | None:
+    """What `room_value` wrote."""
+    return None if value is None else model.Room(**value)
+
+
+def room_value(room: model.Room | None) -> dict[str, Any] | None:
+    """What a retry needs as JSON."""
+    if room is None:
+        return None
+    return {"alone_on": room.alone_on, "until": room.until, "more_than": room.more_than}
 
 
 def asset(row: Row) -> model.Asset:

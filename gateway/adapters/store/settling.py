@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gateway.adapters.store import assets, edges, jobs, rows, schema, statements
-from gateway.domain import errors, model, states
+from gateway.domain import errors, model, retrying, states
 from gateway.domain.states import Edge, JobStatus, Outcome
 
 _attempts = schema.attempts
@@ -29,6 +30,7 @@ _FENCED: Final = (
         _jobs.c.tries,
         _jobs.c.max_tries,
         _jobs.c.avoid,
+        _jobs.c.queue_limit,
     )
     .join(_jobs, _jobs.c.id == _attempts.c.job_id)
     .join(_workers, _workers.c.id == _attempts.c.worker)
@@ -51,6 +53,16 @@ _POSTED: Final = (
     sa.update(_attempts)
     .where(_attempts.c.id == sa.bindparam("b_id"))
     .values(posted_at=sa.bindparam("at"), node_errors=sa.bindparam("node_errors"))
+)
+_DOWNED: Final = (
+    sa.select(_attempts.c.worker, _attempts.c.error)
+    .where(_attempts.c.job_id == sa.bindparam("job_id"), _attempts.c.error.is_not(None))
+    .order_by(_attempts.c.number)
+)
+LOST_ON: Final = sa.select(_attempts.c.id).where(
+    _attempts.c.outcome == sa.literal_column("'lost'"),
+    _attempts.c.worker == sa.bindparam("worker"),
+    _attempts.c.ended_at >= sa.bindparam("since"),
 )
 _LAST_POSITION: Final = sa.select(sa.func.max(_outputs.c.position)).where(_outputs.c.job_id == sa.bindparam("job_id"))
 _ADD_OUTPUTS: Final = sa.insert(_outputs)
@@ -97,6 +109,8 @@ def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, bo
     tries = row.tries + (ending.outcome is not Outcome.RELEASED)
     edge = states.edge_after(ending.outcome, status=status, tries=tries, max_tries=row.max_tries)
     _end(tx, row, ending)
+    if edge is Edge.REQUEUE and retrying.takes_down(ending.error):
+        edge, ending = _unless_killer(tx, row, ending)
     if edge is Edge.REQUEUE:
         _drop_outputs(tx, row)
         columns = _requeue_columns(row, ending)
@@ -108,6 +122,13 @@ def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, bo
     if edge is Edge.SUCCEED:
         tx.execute(_COUNT_DONE, {"b_id": row.worker})
     return jobs.read_job(tx, row.job_id)
+
+
+def _unless_killer(tx: statements.Transaction, row: rows.Row, ending: model.Ending) -> tuple[Edge, model.Ending]:
+    """A graph that took down two different workers is not given to a third."""
+    downed = [(one.worker, rows.job_error(one.error)) for one in tx.execute(_DOWNED, {"job_id": row.job_id})]
+    error = retrying.killer(downed)
+    return (Edge.REQUEUE, ending) if error is None else (Edge.FAIL, dataclasses.replace(ending, error=error))
 
 
 def _end(tx: statements.Transaction, row: rows.Row, ending: model.Ending) -> None:
@@ -131,8 +152,10 @@ def _requeue_columns(row: rows.Row, ending: model.Ending) -> dict[str, Any]:
         "attempt_id": None,
         "started_at": None,
         "queued_at": ending.ended_at,
+        "queue_until": None if row.queue_limit is None else ending.ended_at + row.queue_limit,
         "not_before": ending.retry_at or 0.0,
         "avoid": sorted(avoid) or None,
+        "room": rows.room_value(ending.room),
     }
 
 
