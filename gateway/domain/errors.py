@@ -28,6 +28,9 @@
     │   ├── StoreUnavailable       503 store_unavailable
     │   └── TemplateWaiting        503 template_waiting    a UI-format file, and no worker to convert it by
     ├── LeaseLost                  fencing: this attempt or worker is no longer ours (never reaches a client)
+    ├── TargetError                a request to an address that a client chose (never reaches a client as such)
+    │   ├── TargetRefused          we send nothing there: private addresses, other schemes
+    │   └── TargetUnreachable      no connection, a time-out, no sense in the answer
     ├── WorkerError                a worker did not do what we asked (never reaches a client as such)
     │   ├── WorkerUnreachable      no connection, a time-out, a dropped answer
     │   ├── WorkerRefused          a definite no: 4xx with ComfyUI's error body
@@ -289,6 +292,25 @@ class LeaseLost(GatewayError):
     """This attempt or worker is no longer ours; whatever we know about it must not be written."""
 
     code = "lease_lost"
+
+
+class TargetError(GatewayError):
+    """A request to an address that a client chose came to nothing."""
+
+    code = "target_error"
+    status = 502
+
+
+class TargetRefused(TargetError):
+    """We send nothing there: its address is not allowed."""
+
+    code = "target_refused"
+
+
+class TargetUnreachable(TargetError):
+    """No connection, a time-out, or an answer that makes no sense."""
+
+    code = "target_unreachable"
 
 
 class WorkerError(GatewayError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.domain import errors
 
 PAGE = Path(__file__).parents[2] / "docs/reference/errors.md"
-INTERNAL = (errors.LeaseLost, errors.WorkerError)  # never reach a client
+INTERNAL = (errors.LeaseLost, errors.TargetError, errors.WorkerError)  # never reach a client
 
 
 def tree(cls: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
