@@ -7,7 +7,7 @@ the raw `GET /object_info` when a workflow uses it, so that converting one file 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +60,19 @@ class Input:
         return {"INT": 0, "FLOAT": 0, "STRING": "", "BOOLEAN": False, "TEXTAREA": "", "MARKDOWN": ""}.get(self.type)
 
     def _first_choice(self) -> Any:
-        listed = self.options.get("options")
         if self.type == DYNAMIC_COMBO:
-            keys = [option.get("key") for option in listed or () if isinstance(option, dict)]
-            return keys[0] if keys else None
+            return next((option.get("key") for option in self._choices() if isinstance(option, dict)), None)
         if "default" in self.options:
             return self.options["default"]
-        return listed[0] if isinstance(listed, list) and listed else None
+        return next(iter(self._choices()), None)
+
+    def _choices(self) -> Sequence[Any]:
+        listed = self.options.get("options")
+        return listed if isinstance(listed, list) else ()
 
     def variant(self, key: Any) -> tuple[Input, ...]:
         """The inputs that a dynamic combo adds for this choice, named as a graph names them."""
-        listed = self.options.get("options")
-        for option in listed if isinstance(listed, list) else ():
+        for option in self._choices():
             if isinstance(option, dict) and option.get("key") == key:
                 return tuple(_inputs(option.get("inputs"), {}, prefix=f"{self.name}."))
         return ()

@@ -147,7 +147,7 @@ LOOP = workflow(
             workflow([], (), [subgraph("s", [], []), subgraph("s", [], [])]),
             "duplicate_subgraph",
             None,
-            "'s'",
+            "id s.",
             id="twice",
         ),
         pytest.param(

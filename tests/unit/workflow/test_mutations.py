@@ -86,7 +86,7 @@ def check(file: Any, info: Any) -> None:
     assert graphs.parse_graph(made.graph) == made.graph
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_mutated_templates(data: st.DataObject) -> None:
     file = copy.deepcopy(FILES[data.draw(st.sampled_from(sorted(FILES)))])
@@ -96,7 +96,7 @@ def test_mutated_templates(data: st.DataObject) -> None:
     check(file, INFO)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=100, deadline=None, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_mutated_node_classes(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(FILES)))
@@ -120,7 +120,7 @@ def kinds(file: Any) -> set[str]:
     official.corpus() is None or not official.TEMPLATES.is_dir(),
     reason="needs what a real ComfyUI made of the official templates: see `make templates-report`",
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=100, deadline=None, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_the_whole_corpus_mutated(data: st.DataObject) -> None:
     corpus = official.corpus()
