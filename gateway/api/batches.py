@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from gateway.api import auth, body, fields, jobs, links, parts, present, schemas
+from gateway.api import auth, body, fields, jobs, links, parts, present, queue, schemas
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.states import TERMINAL, JobStatus
@@ -191,8 +191,6 @@ async def cancel_batch(
     known: parts.PartsDep, caller: auth.CallerDep, links: links.LinksDep, batch_id: BatchIdDep
 ) -> Response:
     """Ends its queued jobs at once and asks its running ones to stop; those that ended stay as they are."""
-    for job in await known.store.jobs.cancel_batch(caller.tenant, batch_id, now=known.clock()):
-        known.bus.publish(job.id, model.StatusChanged(status=job.status))
-        if job.status is JobStatus.CANCELING:
-            known.bus.signal(model.CancelAsked(job_id=job.id, attempt_id=job.attempt_id))
+    async for canceled in known.store.jobs.cancel_batch(caller.tenant, batch_id, now=known.clock()):
+        queue.announce(known, canceled)
     return present.answer(_present(await known.store.jobs.batch(caller.tenant, batch_id), links))

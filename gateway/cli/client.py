@@ -112,6 +112,14 @@ class Gateway:
         """Ask for a job's end."""
         return shapes.Job.of(await self._post(f"/api/v2/jobs/{quote(job_id, safe='')}/cancel"))
 
+    async def cancel_queue(self, wish: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Cancel everything that is queued; how many jobs this met."""
+        return await self._post("/v1/queue/cancel", wish)
+
+    async def cancel_batch(self, batch_id: str) -> Mapping[str, Any]:
+        """Cancel what has not ended of a batch; the batch."""
+        return await self._post(f"/v1/batches/{quote(batch_id, safe='')}/cancel")
+
     async def events(self, job_id: str) -> AsyncIterator[sse.Event]:
         """A job's live stream, until the gateway ends it. Unreachable when it breaks."""
         decoder = sse.Decoder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.cli import board, client, failures, following, job_tables, ordering, output, shapes
@@ -47,24 +48,66 @@ async def _drawn(gateway: client.Gateway, job: shapes.Job, lines: board.Board) -
     return await following.follow(gateway, job.id, lambda name, data: lines.tell(job.id, name, data))
 
 
-async def cancel(
-    wanted: Sequence[str], url: str, api_key: str | None, screen: output.Screen, *, all_queued: bool
-) -> None:
-    """Cancel these jobs, or all that wait."""
-    if bool(wanted) == all_queued:
-        raise failures.Wrong("say which jobs: their ids, or --all-queued")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """What to cancel: jobs by name, a batch, or a queue."""
+
+    jobs: tuple[str, ...] = ()
+    batch: str | None = None
+    all_queued: bool = False
+    tenant: str | None = None
+    everybody: bool = False
+    running: bool = False
+
+    def refuse_nonsense(self) -> None:
+        """Wrong when it does not say one thing."""
+        if sum(map(bool, (self.jobs, self.batch, self.all_queued))) != 1:
+            raise failures.Wrong("say what to cancel: ids of jobs, --batch ID, or --all-queued")
+        if (self.tenant or self.everybody or self.running) and not self.all_queued:
+            raise failures.Wrong("--tenant, --everybody and --running go with --all-queued")
+        if self.tenant and self.everybody:
+            raise failures.Wrong("--tenant and --everybody exclude each other")
+
+
+async def cancel(wish: Cancel, url: str, api_key: str | None, screen: output.Screen) -> None:
+    """Cancel what is wished."""
+    wish.refuse_nonsense()
     async with client.connect(url, api_key) as gateway:
-        canceled: list[shapes.Job] = []
-        if all_queued:
-            async for job in gateway.jobs({"status": "queued"}, limit=1_000_000):
-                canceled.append(await gateway.cancel(job.id))  # noqa: PERF401  -- one after the other, oldest last
+        if wish.all_queued:
+            await _cancel_queue(gateway, wish, screen)
+        elif wish.batch:
+            await _cancel_batch(gateway, wish.batch, screen)
         else:
-            jobs = [await job_tables.find(gateway, text) for text in wanted]  # a wrong one cancels none
-            canceled += [await gateway.cancel(job.id) for job in jobs]
+            await _cancel_jobs(gateway, wish.jobs, screen)
+
+
+async def _cancel_jobs(gateway: client.Gateway, wanted: Sequence[str], screen: output.Screen) -> None:
+    jobs = [await job_tables.find(gateway, text) for text in wanted]  # a wrong one cancels none
+    canceled = [await gateway.cancel(job.id) for job in jobs]
     if screen.as_json:
         screen.json({"jobs": [job.raw for job in canceled]})
         return
     for job in canceled:
         screen.out.print(output.plain(f"{shapes.short(job.id)}  {job.status}"))
-    if not canceled:
+
+
+async def _cancel_batch(gateway: client.Gateway, batch_id: str, screen: output.Screen) -> None:
+    batch = await gateway.cancel_batch(batch_id)
+    if screen.as_json:
+        screen.json(batch)
+        return
+    counts = ", ".join(f"{count} {status}" for status, count in batch["counts"].items() if count)
+    screen.out.print(output.plain(counts))
+
+
+async def _cancel_queue(gateway: client.Gateway, wish: Cancel, screen: output.Screen) -> None:
+    body = {"tenant": wish.tenant, "all_tenants": wish.everybody, "running": wish.running}
+    met = await gateway.cancel_queue({name: value for name, value in body.items() if value})
+    if screen.as_json:
+        screen.json(met)
+        return
+    if not met["canceled"] and not met["canceling"]:
         screen.note("Nothing is queued.")
+        return
+    asked = f", {met['canceling']} that run were asked to stop" if met["canceling"] else ""
+    screen.out.print(output.plain(f"{met['canceled']} canceled{asked}"))

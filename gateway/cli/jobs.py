@@ -99,7 +99,15 @@ def cancel(
         list[str] | None, typer.Argument(metavar="[ID]…", help="Ids or their ends.", show_default=False)
     ] = None,
     *,
-    all_queued: Annotated[bool, typer.Option("--all-queued", help="Everything that waits.")] = False,
+    batch: Annotated[str | None, typer.Option(metavar="ID", help="A batch, whole.", show_default=False)] = None,
+    all_queued: Annotated[bool, typer.Option("--all-queued", help="Everything of yours that waits.")] = False,
+    tenant: Annotated[
+        str | None, typer.Option(help="With --all-queued: this tenant's (an admin's key).", show_default=False)
+    ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="With --all-queued: all tenants' (an admin's key).")
+    ] = False,
+    running: Annotated[bool, typer.Option("--running", help="With --all-queued: what runs, too.")] = False,
     url: connection.Url = connection.DEFAULT_URL,
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
@@ -110,10 +118,18 @@ def cancel(
 
         comfy-gateway jobs cancel 5f9d20c1
 
-        comfy-gateway jobs cancel --all-queued
+        comfy-gateway jobs cancel --batch 0198c3b2-7d1e-7c3a-9a55-2f6d1b0c4e11
+
+        comfy-gateway jobs cancel --all-queued --running
     """
     from gateway.cli import job_watching
 
-    output.run(
-        lambda screen: job_watching.cancel(jobs or [], url, api_key, screen, all_queued=all_queued), as_json=as_json
+    wish = job_watching.Cancel(
+        jobs=tuple(jobs or ()),
+        batch=batch,
+        all_queued=all_queued,
+        tenant=tenant,
+        everybody=everybody,
+        running=running,
     )
+    output.run(lambda screen: job_watching.cancel(wish, url, api_key, screen), as_json=as_json)

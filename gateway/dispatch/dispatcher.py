@@ -316,11 +316,24 @@ class Dispatch:
         for member in tuple(self._fleet.members.values()):
             if member.link.state is link.LinkState.QUARANTINED and member.process is not None:
                 await self._restart(member, member.link.reason or "quarantined")
+                await self._expire()
+                await self._learning.keep()
+                await self._hear_cancels()
             elif self._is_dead(member, now):
                 member.link.quarantine("its execution thread is dead: it answers, but nothing runs")
             elif member.link.condemned:
                 await self._sweep(member)
             self._refresh_if_due(member, now)
+    async def _hear_cancels(self) -> None:
+        """What was asked through another gateway, or of us at a bad moment, never came as a signal."""
+        if not self._driver.running:
+            return
+        asked = await self._ties.queue.canceling()
+        for member in self._fleet.members.values():
+            for run in member.runs.values():
+                if run.id in asked and not run.cancel_asked:
+                    run.cancel()
+
 
     def _refresh_if_due(self, member: fleet.Member, now: float) -> None:
         """Ask anew what a worker can run, beside everything else: some take over a minute to list their models."""

@@ -147,5 +147,12 @@ async def run_one(
     return await store.queue.settle(taken.attempt.id, ending(clock, outcome, **fields))
 
 
+async def cancel_batch(
+    store: ports.Store, batch_id: str, *, now: float, tenant: model.TenantId = TENANT
+) -> list[model.Canceled]:
+    """Cancel a batch; what this changed."""
+    return [one async for chunk in store.jobs.cancel_batch(tenant, batch_id, now=now) for one in chunk]
+
+
 def later(asset: model.Asset, expires_at: float | None) -> model.Asset:
     return replace(asset, expires_at=expires_at)

@@ -66,7 +66,7 @@ async def test_ids_that_name_nothing_are_not_found(store: ports.Store, job_id: s
     with pytest.raises(errors.NotFound):
         await store.jobs.batch(kit.TENANT, job_id)
     with pytest.raises(errors.NotFound):
-        await store.jobs.cancel_batch(kit.TENANT, job_id, now=1.0)
+        await kit.cancel_batch(store, job_id, now=1.0)
     assert await store.jobs.queue_position(job_id) is None
     assert await store.jobs.attempts(job_id) == ()
     assert await store.jobs.events(job_id) == ()
@@ -84,7 +84,7 @@ async def test_another_tenants_job_is_not_found(store: ports.Store, clock: kit.C
     with pytest.raises(errors.NotFound):
         await store.jobs.batch(kit.OTHER, batch.id)
     with pytest.raises(errors.NotFound):
-        await store.jobs.cancel_batch(kit.OTHER, batch.id, now=clock.now)
+        await kit.cancel_batch(store, batch.id, now=clock.now, tenant=kit.OTHER)
     page = await store.jobs.page(kit.OTHER, model.JobFilter(), limit=10, cursor=None)
     assert page.jobs == ()
     assert (await store.jobs.get(kit.TENANT, job.id)).status is JobStatus.QUEUED
@@ -226,13 +226,13 @@ async def test_a_batch_counts_its_jobs(store: ports.Store, clock: kit.Clock) -> 
     found = await store.jobs.batch(kit.TENANT, batch.id)
     assert found.counts == {JobStatus.SUCCEEDED: 1, JobStatus.RUNNING: 1, JobStatus.QUEUED: 2}
     assert (found.total, found.outputs, found.metadata) == (4, 1, batch.metadata)
-    changed = await store.jobs.cancel_batch(kit.TENANT, batch.id, now=clock.now)
-    assert {job.id: job.status for job in changed} == {
+    changed = await kit.cancel_batch(store, batch.id, now=clock.now)
+    assert {job.job_id: job.status for job in changed} == {
         jobs[1].id: JobStatus.CANCELING,
         jobs[2].id: JobStatus.CANCELED,
         jobs[3].id: JobStatus.CANCELED,
     }
-    assert await store.jobs.cancel_batch(kit.TENANT, batch.id, now=clock.now) == ()
+    assert await kit.cancel_batch(store, batch.id, now=clock.now) == []
     assert (await store.jobs.get(kit.TENANT, jobs[2].id)).completed_at == clock.now
 
 

@@ -79,7 +79,11 @@ async def play(store: ports.Store, clock: kit.Clock) -> None:
     await store.jobs.count_by_status()
     await store.jobs.cancel(kit.TENANT, job.id, now=clock.now)
     await store.jobs.batch(kit.TENANT, batch.id)
-    await store.jobs.cancel_batch(kit.TENANT, batch.id, now=clock.now)
+    await kit.cancel_batch(store, batch.id, now=clock.now)
+    for tenant in (kit.TENANT, None):
+        await kit.submit_one(store, clock)
+        assert [one async for one in store.jobs.cancel_queued(tenant, now=clock.now, running=True)]
+    await store.queue.canceling()
     await kit.submit_one(store, clock)
     await store.queue.expire(now=clock.now, queued_before=clock.now + 1)
     await store.workers.release(owner=kit.OWNER)

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, known, rows, schema, statements
-from gateway.domain import model
+from gateway.adapters.store import edges, known, owing, rows, schema, statements
+from gateway.domain import model, webhooks
+from gateway.domain.costs import sketch as sketches
 from gateway.domain.states import Edge, JobStatus
 
 WINDOW: Final = 64
+WARM_WINDOW: Final = 16  #: jobs that are looked at of a class whose models an idle worker holds
+WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
 
 _jobs = schema.jobs
 _workers = schema.workers
@@ -43,6 +46,7 @@ _QUEUED: Final = (
         _jobs.c.template,
         _jobs.c.size,
         _jobs.c.room,
+        _jobs.c.sketch,
     )
     .where(_jobs.c.status == schema.QUEUED, _jobs.c.not_before <= sa.bindparam("now"))
     .order_by(_jobs.c.priority.desc(), _jobs.c.vt, _jobs.c.id)
@@ -82,6 +86,7 @@ _CLAIMED: Final = (
         _jobs.c.expires_at,
         _jobs.c.template,
         _jobs.c.needs_secret,
+        _jobs.c.webhook,
         _jobs.c.status,
         _jobs.c.requirements,
         _jobs.c.size,
@@ -89,6 +94,7 @@ _CLAIMED: Final = (
         _jobs.c.room,
         _jobs.c.run_limit,
         _jobs.c.idle_limit,
+        _jobs.c.sketch,
         schema.job_graphs.c.graph,
         schema.job_graphs.c.packed,
     )
@@ -159,6 +165,7 @@ def _candidate(row: rows.Row) -> model.Candidate:
         template=row.template,
         size=row.size,
         room=rows.room(row.room),
+        sketch=sketches.Sketch.unpack(row.sketch),
     )
 
 
@@ -228,7 +235,8 @@ def _windows(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: fl
     head = tx.execute(_QUEUED_UNCAPPED if capped else _QUEUED, values).all()
     due = len(head) + (len(head) == WINDOW)  # behind a full window there may be more
     at_head = {row.requirements for row in head}
-    if all(at_head <= slot.accepts for slot in slots):
+    warm = _warm_behind(slots, at_head) if len(head) == WINDOW else ()
+    if not warm and all(at_head <= slot.accepts for slot in slots):
         return _Windows(rows=head, due=due)
     of_class = _OF_CLASS_UNCAPPED if capped else _OF_CLASS
     windows: dict[str, Sequence[rows.Row]] = {}
@@ -239,7 +247,7 @@ def _windows(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: fl
         return windows[key]
 
     queued: list[str] | None = None
-    found: dict[str, rows.Row] = {}
+    found: dict[str, rows.Row] = {row.id: row for key in warm for row in window(key)[:WARM_WINDOW]}
     for accepts in {slot.accepts for slot in slots}:
         mine = [row for row in head if row.requirements in accepts]
         if len(mine) < len(head) == WINDOW:  # something at the head cannot run here: look behind it
@@ -247,6 +255,11 @@ def _windows(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: fl
             mine = _merge([window(key) for key in queued if key in accepts])
         found.update((row.id, row) for row in mine)
     return _Windows(rows=sorted(found.values(), key=_fair), due=due)
+
+
+def _warm_behind(slots: Sequence[model.Slot], at_head: Set[str]) -> list[str]:
+    """Classes that these workers hold the models of, and of which no job is at the head: one may be behind it."""
+    return sorted({key for slot in slots if at_head.isdisjoint(slot.warm) for key in slot.warm})[:WARM_CLASSES]
 
 
 def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
@@ -270,6 +283,7 @@ def _take(
         JobStatus.QUEUED,
         Edge.CLAIM,
         at=ask.now,
+        hook=None,  # it is read, and owed, with the claim itself: `_claims`
         data={"attempt": attempt, "worker": slot.worker, "number": number, "reason": reason},
         worker=slot.worker,
         attempt_id=attempt,
@@ -296,6 +310,8 @@ def _claims(tx: statements.Transaction, taken: Sequence[Mapping[str, Any]]) -> t
     tx.execute(_ADD_ATTEMPTS, list(taken))
     ids = [attempt["id"] for attempt in taken]
     found = {row.id: row for row in tx.execute(_CLAIMED_BY_ID, {"ids": ids})}
+    for row in found.values():
+        owing.owe(tx, row.job_id, row.webhook, webhooks.EventType.STARTED, at=row.created_at)
     return tuple(_claim(found[attempt], resumed=False) for attempt in ids)
 
 
@@ -308,6 +324,7 @@ def _claim(row: rows.Row, *, resumed: bool) -> model.Claim:
         expires_at=row.expires_at,
         template=row.template,
         needs_secret=bool(row.needs_secret),
+        webhook=rows.webhook(row.webhook),
         canceling=row.status == JobStatus.CANCELING,
         resumed=resumed,
         requirements_key=row.requirements,
@@ -315,4 +332,5 @@ def _claim(row: rows.Row, *, resumed: bool) -> model.Claim:
         tries=row.tries,
         room=rows.room(row.room),
         limits=model.Limits(run=row.run_limit, idle=row.idle_limit),
+        sketch=sketches.Sketch.unpack(row.sketch),
     )

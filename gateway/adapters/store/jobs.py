@@ -6,14 +6,14 @@ import asyncio
 import base64
 import binascii
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import depth, edges, known, rows, schema, statements, submission, units
+from gateway.adapters.store import canceling, depth, edges, known, owing, rows, schema, statements, submission, units
 from gateway.domain import errors, model
 from gateway.domain.states import Edge, JobStatus
 
@@ -90,12 +90,10 @@ _BATCH_OUTPUTS: Final = (
     .where(_jobs.c.batch_id == sa.bindparam("id"))
 )
 _UNENDED_OF_BATCH: Final = (
-    sa.select(_jobs.c.id, _jobs.c.status)
+    sa.select(_jobs.c.id)
     .where(_jobs.c.batch_id == sa.bindparam("id"), _jobs.c.completed_at.is_(None))
     .order_by(_jobs.c.batch_index, _jobs.c.id)
-    .with_for_update()
 )
-_JOBS: Final = sa.select(_jobs).where(_jobs.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(_jobs.c.id)
 
 # Ended jobs are counted from an index that only they are in, active ones through their open attempts.
 _COUNTS: Final = sa.union_all(
@@ -107,15 +105,16 @@ _COUNTS: Final = sa.union_all(
     .group_by(_jobs.c.status),
 )
 
-_ASK: Final = {JobStatus.QUEUED: Edge.CANCEL, JobStatus.RUNNING: Edge.ASK_CANCEL}
-
 
 class Jobs:
     """`ports.Jobs` over SQL."""
 
-    def __init__(self, run: units.Units, known_requirements: known.Known, *, clock: ports.Clock) -> None:
+    def __init__(
+        self, run: units.Units, known_requirements: known.Known, bell: owing.Bell, *, clock: ports.Clock
+    ) -> None:
         self._run = run
         self._known = known_requirements
+        self._bell = bell
         self._clock = clock
         self._depth = depth.Depth()
         self._counts: tuple[float, Mapping[JobStatus, int]] = (-math.inf, {})
@@ -183,15 +182,27 @@ class Jobs:
 
     async def cancel(self, tenant: model.TenantId, job_id: str, *, now: float) -> model.Job:
         """Ask for an end; returns the job as it is afterwards; NotFound."""
-        return await self._run.write(lambda tx: _cancel(tx, tenant, job_id, now))
+        job = await self._run.write(lambda tx: _cancel(tx, tenant, job_id, now))
+        self._bell.changed([job])
+        return job
 
     async def batch(self, tenant: model.TenantId, batch_id: str) -> model.Batch:
         """A batch with counts of its jobs; NotFound."""
         return await self._run.read(lambda tx: _batch(tx, tenant, batch_id))
 
-    async def cancel_batch(self, tenant: model.TenantId, batch_id: str, *, now: float) -> tuple[model.Job, ...]:
-        """Cancel every job of a batch that has not ended; returns those whose status changed; NotFound."""
-        return await self._run.write(lambda tx: _cancel_batch(tx, tenant, batch_id, now))
+    async def cancel_batch(
+        self, tenant: model.TenantId, batch_id: str, *, now: float
+    ) -> AsyncGenerator[Sequence[model.Canceled], None]:
+        """Cancel every job of a batch that has not ended; NotFound."""
+        ids = await self._run.read(lambda tx: _unended_of_batch(tx, tenant, batch_id))
+        async for asked in canceling.ask(self._run, self._bell, ids, now=now):
+            yield asked
+
+    def cancel_queued(
+        self, tenant: model.TenantId | None, *, now: float, running: bool = False
+    ) -> AsyncGenerator[Sequence[model.Canceled], None]:
+        """Cancel everything that is queued now, of one tenant or of all; with `running` what runs, too."""
+        return canceling.cancel_queued(self._run, self._bell, tenant, now=now, running=running)
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
         """All tenants' jobs by status; at most a second old."""
@@ -237,9 +248,9 @@ def _cancel(tx: statements.Transaction, tenant: str, job_id: str, now: float) ->
     if row is None:
         raise _no_job(job_id)
     status = JobStatus(row.status)
-    if edge := _ASK.get(status):
+    if edge := canceling.ASK.get(status):
         ended: dict[str, Any] = {"completed_at": now} if edge is Edge.CANCEL else {}
-        edges.follow(tx, row.id, status, edge, at=now, **ended)
+        edges.follow(tx, row.id, status, edge, at=now, hook=row.webhook, **ended)
     return read_job(tx, row.id)
 
 
@@ -265,22 +276,10 @@ def _batch(tx: statements.Transaction, tenant: str, batch_id: str) -> model.Batc
     )
 
 
-def _cancel_batch(tx: statements.Transaction, tenant: str, batch_id: str, now: float) -> tuple[model.Job, ...]:
+def _unended_of_batch(tx: statements.Transaction, tenant: str, batch_id: str) -> Sequence[str]:
     if tx.execute(_BATCH, {"id": batch_id, "tenant": tenant}).one_or_none() is None:
         raise _no_batch(batch_id)
-    found = tx.execute(_UNENDED_OF_BATCH, {"id": batch_id}).all()
-    asked: list[str] = []
-    for status, edge in _ASK.items():
-        ids = [row.id for row in found if row.status == status]
-        ended: dict[str, Any] = {"completed_at": now} if edge is Edge.CANCEL else {}
-        edges.follow_many(tx, ids, status, edge, at=now, **ended)
-        asked += ids
-    return tuple(rows.job(row) for row in _jobs_of(tx, asked))
-
-
-def _jobs_of(tx: statements.Transaction, ids: Sequence[str]) -> Iterator[rows.Row]:
-    for start in range(0, len(ids), 500):  # engines bound how many parameters a statement has
-        yield from tx.execute(_JOBS, {"ids": ids[start : start + 500]})
+    return tx.execute(_UNENDED_OF_BATCH, {"id": batch_id}).scalars()
 
 
 def _listing(tenant: str, want: model.JobFilter, after: tuple[float, str] | None) -> sa.Select[Any]:

@@ -14,11 +14,13 @@ from sqlalchemy import exc
 from gateway import ports
 from gateway.adapters.store import (
     assets,
+    deliveries,
     engines,
     jobs,
     known,
     learned,
     migrating,
+    owing,
     queue,
     templates,
     tenants,
@@ -39,6 +41,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
     run = units.Units(backend)
     boot = str(uuid_utils.uuid7())
     known_requirements = known.Known()
+    bell = owing.Bell()
 
     async def check() -> None:
         try:
@@ -48,11 +51,12 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
             raise errors.StoreUnavailable("The database does not answer.") from None
 
     return ports.Store(
-        jobs=jobs.Jobs(run, known_requirements, clock=clock),
-        queue=queue.Queue(run, known_requirements, boot=boot, clock=clock),
+        jobs=jobs.Jobs(run, known_requirements, bell, clock=clock),
+        queue=queue.Queue(run, known_requirements, bell, boot=boot, clock=clock),
         workers=workers.Workers(run, boot=boot),
         assets=assets.Assets(run, clock=clock),
         learned=learned.Learned(run, clock=clock),
+        deliveries=deliveries.Deliveries(run, bell, boot=boot, clock=clock),
         templates=templates.Templates(run, clock=clock),
         tenants=tenants.Tenants(run),
         check=check,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway import ports
-from gateway.adapters.store import claims, known, retention, settling, units
+from gateway.adapters.store import canceling, claims, known, owing, retention, settling, units
 from gateway.domain import model
 from gateway.domain.comfy.graph import Requirements
 
@@ -16,9 +16,12 @@ EXPIRE_AT_ONCE: Final = 500  #: jobs expired in one transaction
 class Queue:
     """`ports.Queue` over SQL. `boot` names this opening of the store: what it holds, no other may write about."""
 
-    def __init__(self, run: units.Units, known_requirements: known.Known, *, boot: str, clock: ports.Clock) -> None:
+    def __init__(
+        self, run: units.Units, known_requirements: known.Known, bell: owing.Bell, *, boot: str, clock: ports.Clock
+    ) -> None:
         self._run = run
         self._known = known_requirements
+        self._bell = bell
         self._boot = boot
         self._clock = clock
         self._seen = claims.Seen()
@@ -35,7 +38,9 @@ class Queue:
     ) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction."""
         ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot)
-        return await self._run.write(lambda tx: claims.claim(tx, ask, self._seen))
+        claimed = await self._run.write(lambda tx: claims.claim(tx, ask, self._seen))
+        self._bell.claimed(claimed.claims)
+        return claimed
 
     async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
         """Keep what only the answer to POST told; LeaseLost."""
@@ -46,23 +51,34 @@ class Queue:
         self, attempt: model.AttemptId, outputs: Sequence[model.NewOutput]
     ) -> tuple[model.Output, ...]:
         """Record outputs of an attempt that still runs; LeaseLost."""
-        return await self._run.write(lambda tx: settling.add_outputs(tx, attempt, outputs, boot=self._boot))
+        made, hooked = await self._run.write(lambda tx: settling.add_outputs(tx, attempt, outputs, boot=self._boot))
+        if hooked:
+            self._bell.ring()
+        return made
 
     async def settle(self, attempt: model.AttemptId, ending: model.Ending) -> model.Job:
         """End an attempt and follow the edge it means for the job; LeaseLost."""
-        return await self._run.write(lambda tx: settling.settle(tx, attempt, ending, boot=self._boot))
+        job = await self._run.write(lambda tx: settling.settle(tx, attempt, ending, boot=self._boot))
+        self._bell.changed([job])
+        return job
 
     async def open_claims(self, workers: Sequence[model.WorkerId]) -> tuple[model.Claim, ...]:
         """Open attempts on those of these workers whose lease we hold, re-fenced with its epoch."""
         if not workers:
             return ()
-        return await self._run.write(lambda tx: claims.adopt(tx, workers, boot=self._boot))
+        adopted = await self._run.write(lambda tx: claims.adopt(tx, workers, boot=self._boot))
+        self._bell.claimed(adopted)
+        return adopted
 
     async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.AttemptId, ...]:
         """Attempts on this worker that were lost since then."""
         values = {"worker": worker, "since": since}
         found = await self._run.read(lambda tx: tx.execute(settling.LOST_ON, values).scalars())
         return tuple(found)
+
+    async def canceling(self) -> frozenset[model.AttemptId]:
+        """Open attempts whose job somebody wants canceled."""
+        return frozenset(await self._run.read(lambda tx: tx.execute(canceling.CANCELING).scalars()))
 
     async def expire(self, *, now: float, queued_before: float | None = None) -> tuple[model.JobId, ...]:
         """Expire jobs that have been queued past their own limit, and those queued since before `queued_before`."""

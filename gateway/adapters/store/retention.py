@@ -26,15 +26,24 @@ _PAST_LIMIT: Final = sa.select(_jobs.c.id).where(
 )
 
 _STILL_QUEUED: Final = (
-    sa.select(_jobs.c.id)
+    sa.select(_jobs.c.id, _jobs.c.webhook)
     .where(_jobs.c.id.in_(_ids), _jobs.c.status == schema.QUEUED)
     .order_by(_jobs.c.id)
     .with_for_update()
 )
 
+#: What its webhook is still to be told about a job needs the job.
+_TOLD: Final = sa.or_(
+    _jobs.c.webhook.is_(None),
+    ~sa.exists(
+        sa.select(schema.deliveries.c.id).where(
+            schema.deliveries.c.job_id == _jobs.c.id, schema.deliveries.c.status == sa.literal_column("'pending'")
+        )
+    ),
+)
 _ENDED: Final = (
     sa.select(_jobs.c.id, _jobs.c.batch_id)
-    .where(_jobs.c.completed_at.is_not(None), _jobs.c.expires_at <= sa.bindparam("now"))
+    .where(_jobs.c.completed_at.is_not(None), _jobs.c.expires_at <= sa.bindparam("now"), _TOLD)
     .limit(sa.bindparam("limit"))
 )
 _FORGET: Final = tuple(
@@ -76,7 +85,7 @@ def overdue(tx: statements.Transaction, *, now: float, before: float | None) -> 
 
 def expire(tx: statements.Transaction, ids: Sequence[str], *, now: float) -> tuple[model.JobId, ...]:
     """Expire those of the jobs that are still queued."""
-    queued = tx.execute(_STILL_QUEUED, {"ids": ids}).scalars()
+    queued = {row.id: row.webhook for row in tx.execute(_STILL_QUEUED, {"ids": ids})}
     edges.follow_many(tx, queued, JobStatus.QUEUED, Edge.EXPIRE, at=now, completed_at=now)
     return tuple(model.JobId(job_id) for job_id in queued)
 

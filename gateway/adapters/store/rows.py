@@ -8,7 +8,8 @@ from typing import Any, Final, TypeAlias
 
 import blake3
 
-from gateway.domain import model
+from gateway.domain import model, webhooks
+from gateway.domain.costs import sketch as sketches
 from gateway.domain.states import JobStatus, Outcome
 
 Row: TypeAlias = Any  #: a row of a result, by its columns' names
@@ -43,6 +44,7 @@ def job(row: Row, outputs: Sequence[model.Output] = ()) -> model.Job:
         execution_ms=row.execution_ms,
         error=job_error(row.error),
         simulated=bool(row.simulated),
+        webhook=webhook(row.webhook),
     )
 
 
@@ -63,6 +65,7 @@ def queued_job(new: model.NewJob, batch_id: model.BatchId | None) -> model.Job:
         batch_index=new.batch_index,
         parent_id=new.parent_id,
         max_tries=new.max_tries,
+        webhook=new.webhook,
     )
 
 
@@ -89,8 +92,6 @@ def job_values(
         "parent_id": new.parent_id,
         "max_tries": new.max_tries,
         "needs_secret": new.needs_secret,
-    }
-
         "webhook": None if new.webhook is None else new.webhook.as_dict(),
         "size": new.size,
         "queue_limit": new.limits.queue,
@@ -98,6 +99,14 @@ def job_values(
         "run_limit": new.limits.run,
         "idle_limit": new.limits.idle,
         "graph_bytes": graph_bytes,
+        "sketch": None if new.sketch is sketches.UNKNOWN else new.sketch.pack(),
+    }
+
+
+def webhook(value: Mapping[str, Any] | None) -> webhooks.Webhook | None:
+    """The webhook of a job's column."""
+    return None if value is None else webhooks.Webhook.of(value)
+
 
 def job_error(value: Mapping[str, Any] | None) -> model.JobError | None:
     """The error that `error_value` wrote."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import assets, edges, jobs, rows, schema, statements
+from gateway.adapters.store import assets, edges, jobs, owing, rows, schema, statements
 from gateway.domain import errors, model, retrying, states
 from gateway.domain.states import Edge, JobStatus, Outcome
 
@@ -30,6 +30,7 @@ _FENCED: Final = (
         _jobs.c.tries,
         _jobs.c.max_tries,
         _jobs.c.avoid,
+        _jobs.c.webhook,
         _jobs.c.queue_limit,
     )
     .join(_jobs, _jobs.c.id == _attempts.c.job_id)
@@ -96,10 +97,10 @@ def mark_posted(
 
 def add_outputs(
     tx: statements.Transaction, attempt: str, new: Sequence[model.NewOutput], *, boot: str
-) -> tuple[model.Output, ...]:
-    """Record outputs of an attempt that still runs."""
+) -> tuple[tuple[model.Output, ...], bool]:
+    """Record outputs of an attempt that still runs; and whether the job has a webhook."""
     row = fenced(tx, attempt, boot=boot)
-    return _record(tx, row, new)
+    return _record(tx, row, new), row.webhook is not None
 
 
 def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, boot: str) -> model.Job:
@@ -113,12 +114,13 @@ def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, bo
         edge, ending = _unless_killer(tx, row, ending)
     if edge is Edge.REQUEUE:
         _drop_outputs(tx, row)
+        owing.drop_outputs(tx, row.job_id, row.webhook)
         columns = _requeue_columns(row, ending)
     else:
         _record(tx, row, ending.outputs)
         columns = _end_columns(row, ending, edge)
     data = {"attempt": row.id, "worker": row.worker, "outcome": ending.outcome, "reason": ending.reason}
-    edges.follow(tx, row.job_id, status, edge, at=ending.ended_at, data=data, tries=tries, **columns)
+    edges.follow(tx, row.job_id, status, edge, at=ending.ended_at, hook=row.webhook, data=data, tries=tries, **columns)
     if edge is Edge.SUCCEED:
         tx.execute(_COUNT_DONE, {"b_id": row.worker})
     return jobs.read_job(tx, row.job_id)
@@ -188,7 +190,7 @@ def _record(tx: statements.Transaction, row: rows.Row, new: Sequence[model.NewOu
         for index, output in enumerate(ordered, first)
     )
     tx.execute(_ADD_OUTPUTS, [_output_values(row, output) for output in made])
-    edges.add_output_events(tx, row.job_id, made)
+    edges.add_output_events(tx, row.job_id, made, hook=row.webhook)
     return made
 
 
