@@ -111,6 +111,7 @@ class Foundation:
             secret_of=self.secrets.of,
             forget_secret=self.secrets.forget,
             restart_worker=_restarting(supervisor),
+            learned=self.store.learned,
         )
         return dispatch.Dispatch(ties, dispatch.Options(owner=self.owner))
 

@@ -62,6 +62,7 @@ def _process(entry: dict[str, Any]) -> model.WorkerProcess:
         idle_seconds=entry["idle_seconds"],
         gpu_idle_seconds=entry["gpu_idle_seconds"],
         memory_bytes=entry["memory_bytes"],
+        restart_asked_at=entry["restart_asked_at"],
         failure=entry["failure"],
         log_tail=entry["log_tail"],
     )

@@ -9,45 +9,19 @@ is lost, and tried again under a new id; the old one stays condemned on that wor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
-from gateway import assets, ports
-from gateway.dispatch import collect, inputs, link
-from gateway.domain import errors, model, verdict
+from gateway.dispatch import collect, endings, inputs, link, room, tools
+from gateway.domain import errors, model, retrying, verdict
 from gateway.domain.comfy import history, watch
-from gateway.domain.states import RETRYABLE, Outcome
+from gateway.domain.states import Outcome
 
 _log = structlog.get_logger("gateway.attempt")
 _FOLDER: Final = "gw"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to wait, in seconds, before asking or giving up."""
-
-    silence: float = 5.0  #: without a frame, before asking over HTTP
-    no_socket: float = 1.0  #: the same while the socket is down
-    after_end: float = 0.02  #: between reads of history once a frame said that the end is coming; doubles to 0.5
-    refused: float = 2.0  #: nobody listens at the worker's address: its process, and so its queue, is gone
-    unreachable: float = 30.0  #: it does not answer: it may be alive, so longer
-    cancel_again: float = 2.0  #: an interrupt can be missed
-    retry: float = 1.0  #: before a lost job is tried again; doubles with each try
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What every attempt needs."""
-
-    queue: ports.Queue
-    bus: ports.Bus
-    assets: assets.Assets
-    clock: ports.Clock
-    secret_of: Callable[[model.JobId], str | None]
-    patience: Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +45,30 @@ class _Over(Exception):
 @dataclass(slots=True, kw_only=True, eq=False)
 class AttemptRun:
     """Drives one claim on one worker. `on_free` is called once, when the worker can take its next job: as soon as the
-    run has ended there, before we read its history or fetch its files."""
+    run has ended there, before we read its history or fetch its files. `make_room` frees the card's memory, `may_post`
+    says whether the worker's lease outlasts a POST, `was_restarted` whether somebody had the worker restarted since."""
 
     claim: model.Claim
     link: link.Link
     inputs: inputs.Inputs
     known: dict[tuple[str, str], model.Asset]
-    tools: Tools
+    tools: tools.Tools
     on_free: Callable[[], None]
+    make_room: Callable[[], Awaitable[None]]
+    may_post: Callable[[], bool]
+    was_restarted: Callable[[float], bool]
+    alone: bool = False  #: it has the card for itself
     cancel_asked: bool = False
     posted_at: float | None = None
     started_at: float | None = None
     progress: model.Progress | None = None
     outline: inputs.Outline | None = None  #: of its graph, once that was read
     heard_at: float = 0.0  #: when the worker last told anything about it
+    running_since: float | None = None  #: when it was first seen to run there
+    overdue: str | None = None  #: why it is being stopped
+    overdue_at: float = 0.0
+    _longest_silence: float = 0.0
+    _given_up: verdict.Verdict | None = None
     _posted_as: str | None = None  #: the client id that its frames are addressed to
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _hint: watch.EndHint | None = None
@@ -102,6 +86,32 @@ class AttemptRun:
     def cancel(self) -> None:
         """A client wants this stopped; the worker is asked, and the end is seen as any other end is."""
         self.cancel_asked = True
+        self._wake.set()
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is, or may be, on the worker: posted, and not ended there as far as we know."""
+        return self.posted_at is not None and not self._freed
+
+    @property
+    def busy(self) -> bool:
+        """Whether it takes a place of the worker."""
+        return not self._freed
+
+    @property
+    def hears(self) -> bool:
+        """Whether the worker's frames about it reach us for certain."""
+        return self._posted_as is not None and self._posted_as == self.link.client_id
+
+    def stop_late(self, reason: str) -> None:
+        """It takes too long: the worker is asked to stop it, and then it is tried again."""
+        self.overdue, self.overdue_at = reason, self.tools.clock()
+        _log.warning("attempt_overdue", job=self.claim.job_id, attempt=self.id, reason=reason)
+        self._wake.set()
+
+    def give_up(self, end: verdict.Verdict) -> None:
+        """Nothing more is to be expected from the worker: end like this."""
+        self._given_up = end
         self._wake.set()
 
     async def run(self) -> model.Ending:
@@ -162,6 +172,12 @@ class AttemptRun:
         self._begin_following(ready.outline, posted=False)
         if self.cancel_asked:
             raise self._over(_end(Outcome.CANCELED, "canceled before it was sent"))
+        if self.alone:
+            await self.make_room()
+        if not self.may_post():
+            raise self._over(
+                _end(Outcome.RELEASED, "nothing was sent: the worker's lease may run out before it answers")
+            )
         await self._post(ready.graph, secret)
 
     async def _post(self, graph: bytes, secret: str | None) -> None:
@@ -219,7 +235,10 @@ class AttemptRun:
 
     def _on_sign(self, sign: watch.Sign) -> None:
         self._heard = True
-        self.heard_at = self.tools.clock()
+        now = self.tools.clock()
+        if self.heard_at:  # frames may be here before the answer to POST
+            self._longest_silence = max(self._longest_silence, now - self.heard_at)
+        self.heard_at = now
         match sign:
             case watch.Moved(progress=progress):
                 self.progress = progress
@@ -230,7 +249,8 @@ class AttemptRun:
                 if self._collector is not None and not self._freed:
                     self._collector.produced(node, output)
             case watch.Started():
-                self.started_at = self.tools.clock()
+                self.started_at = now
+                self.running_since = self.running_since or now
             case watch.Ended(hint=hint):
                 if self._hint is not watch.EndHint.WRITTEN:
                     self._hint = hint
@@ -270,10 +290,10 @@ class AttemptRun:
                 timeout = 0.0 if self._hint is watch.EndHint.WRITTEN else pause
             await self._rest(timeout)
             due = self.tools.clock() - canceled_at >= self.tools.patience.cancel_again
-            if self.cancel_asked and due and not self._freed:  # freed: it has ended, the next one may be there
+            if self._to_stop and due and not self._freed:  # freed: it has ended, the next one may be there
                 canceled_at = self.tools.clock()
                 await self.ask_worker_to_cancel()
-            if self._hint is None and self._heard and not self._look_now and not self.cancel_asked:
+            if self._hint is None and self._heard and not self._look_now and not self._to_stop:
                 self._heard = False
                 continue
             self._look_now = False
@@ -283,15 +303,34 @@ class AttemptRun:
             pause = min(pause * 2, 0.5)
             missing = missing + 1 if isinstance(found, _Missing) else 0
             if missing >= 2:
-                raise self._gone("the worker does not know the prompt any more; it has probably restarted")
+                raise self._gone("the worker does not know the prompt any more", forgotten=True)
             if self._hint is watch.EndHint.WRITTEN and isinstance(found, _Present):
                 self._hint = None
 
     def _wait_seconds(self, canceled_at: float) -> float:
-        if self.cancel_asked:
+        if self._to_stop:
             return 0.2 if canceled_at or self._freed else 0.0
-        hears = self._posted_as is not None and self._posted_as == self.link.client_id
-        return self.tools.patience.silence if hears else self.tools.patience.no_socket
+        if self.hears:
+            return self.tools.patience.silence
+        self._listen_again()
+        return self.tools.patience.no_socket * (0.2 if self._ends_soon() else 1.0)
+
+    @property
+    def _to_stop(self) -> bool:
+        return self.cancel_asked or self.overdue is not None
+
+    def _listen_again(self) -> None:
+        """Its frames are addressed to a socket that is gone: one more under the same client id may get them."""
+        before = self._posted_as or self.claim.attempt.client_id
+        if before is not None and self.link.client_id is not None and not self._freed:
+            self.link.listen_again(self.id, before)
+
+    def _ends_soon(self) -> bool:
+        """By what such runs usually take; then it is worth asking more often."""
+        usual = self.tools.learning.durations.expected(self.claim.family)
+        if usual is None or self.running_since is None:
+            return False
+        return abs(self.running_since + usual - self.tools.clock()) < 2 * self.tools.patience.no_socket
 
     async def _rest(self, seconds: float) -> None:
         """Until something happens, at most `seconds`."""
@@ -302,6 +341,9 @@ class AttemptRun:
             except TimeoutError:
                 pass
         self._wake.clear()
+        if self._given_up is not None:
+            self.link.condemn(self.id)
+            raise self._over(self._given_up)
 
     async def ask_worker_to_cancel(self) -> None:
         """Ask the worker to stop this prompt; that it may not hear is no error."""
@@ -322,7 +364,7 @@ class AttemptRun:
                 refused = isinstance(error, errors.WorkerUnreachable) and error.refused
                 limit = patience.refused if refused else patience.unreachable
                 if clock() - silent_since >= limit:
-                    raise self._gone(f"the worker is gone: {error.message}") from None
+                    raise self._gone(f"the worker is gone: {error.message}", refused=refused) from None
             await self._rest(min(patience.no_socket, patience.refused / 4))
 
     async def _look(self, *, history_first: bool) -> history.HistoryEntry | _Present | _Missing:
@@ -331,26 +373,38 @@ class AttemptRun:
             entry = await client.history(self.id)
             if entry is not None:
                 return entry
-        if self.id in await client.queue():
+        there = await client.queue()
+        if self.id in there:
+            if self.id in there.running:
+                self.running_since = self.running_since or self.tools.clock()
             return _Present()
         return await client.history(self.id) or _Missing()
 
-    def _gone(self, reason: str) -> _Over:
+    def _gone(self, reason: str, *, refused: bool = False, forgotten: bool = False) -> _Over:
+        """The worker is gone, or it is a new process at the old address."""
         self.link.condemn(self.id)
         if self.cancel_asked:
             return self._over(_end(Outcome.CANCELED, "canceled"))
-        return self._over(_end(Outcome.LOST, reason))
+        cut = self._posted_as is not None and self._posted_as != self.link.client_id
+        died = self.running_since is not None and (refused or (forgotten and cut))
+        if not died or self.was_restarted(self.running_since or 0.0):
+            return self._over(_end(Outcome.LOST, reason))
+        reason = f"the worker's process ended while it ran this: {reason}"
+        return self._over(_end(Outcome.LOST, reason, model.JobError(code=retrying.WORKER_DIED, message=reason)))
 
     # -- ending -------------------------------------------------------------------------------------------------
 
     async def _ending_of(self, entry: history.HistoryEntry) -> model.Ending:
         blocked = self._follow.watch.error if self._follow is not None else None
-        end = verdict.of_history(entry, blocked=blocked, cancel_asked=self.cancel_asked)
+        end = verdict.of_history(entry, blocked=blocked, cancel_asked=self.cancel_asked, overdue=self.overdue)
         began = self.tools.clock() - entry.seconds if entry.seconds is not None else self.started_at
-        if end.error is not None and end.error.code == "cuda_fault":
-            self.link.quarantine(f"a CUDA fault: {end.error.message}; nothing runs there until it restarts")
+        if end.error is not None and end.error.code == retrying.CUDA_FAULT:
+            end = self._after_cuda_fault(end, end.error)
+        if end.error is not None and end.error.code == retrying.OUT_OF_MEMORY and end.outcome is Outcome.BROKEN:
+            return self._out_of_memory(end.error, began)
         if end.outcome is not Outcome.SUCCEEDED or self._collector is None:
             return self._ending(end, started_at=began)
+        self._learn(entry, began)
         try:
             outputs = await self._collector.finish(entry.outputs)
         except (errors.WorkerError, errors.NotFound, errors.StoreUnavailable) as error:
@@ -358,38 +412,47 @@ class AttemptRun:
             job_error = model.JobError(code="output_unavailable", message=message)
             end = verdict.Verdict(outcome=Outcome.BROKEN, reason=message, error=job_error)
             return self._ending(end, started_at=began)
-        return self._ending(
-            end,
-            started_at=began,
-            outputs=outputs,
-            reused=self.outline is not None and self.outline.reused(entry.cached),
+        reused = self.outline is not None and self.outline.reused(entry.cached)
+        return self._ending(end, started_at=began, made=endings.Made(outputs=outputs, reused=reused))
+
+    def _learn(self, entry: history.HistoryEntry, began: float | None) -> None:
+        now, learning = self.tools.clock(), self.tools.learning
+        seconds = entry.seconds if entry.seconds is not None else now - (began or now)
+        silence = max(self._longest_silence, now - self.heard_at)
+        learning.durations.ran(self.claim.family, seconds=seconds, silent=min(silence, seconds))
+        vram = self.link.facts.vram_total
+        if vram is not None:
+            learning.memory.fitted(self.claim.family, self.claim.size, vram=vram, alone=self.alone)
+
+    def _after_cuda_fault(self, end: verdict.Verdict, error: model.JobError) -> verdict.Verdict:
+        """Nothing runs there until it restarts. Who came after the one that broke it is not to blame."""
+        if self.link.state is link.LinkState.QUARANTINED:
+            return _end(Outcome.RELEASED, f"the worker was broken before: {self.link.reason}")
+        self.link.quarantine(f"a CUDA fault: {error.message}; nothing runs there until it restarts", marks=(self.id,))
+        return end
+
+    def _out_of_memory(self, error: model.JobError, began: float | None) -> model.Ending:
+        facts = self.link.facts
+        trouble = room.Trouble(
+            claim=self.claim,
+            error=error,
+            worker=self.link.worker.id,
+            vram=facts.vram_total,
+            vram_free=facts.vram_free,
+            alone=self.alone,
         )
+        found = room.consequence(trouble, self.tools)
+        end = _end(found.outcome, found.error.message, found.error)
+        return self._ending(end, started_at=began, made=endings.Made(room=found.room, avoid=found.avoid))
 
     def _over(self, end: verdict.Verdict) -> _Over:
         return _Over(self._ending(end, started_at=self.started_at))
 
     def _ending(
-        self,
-        end: verdict.Verdict,
-        *,
-        started_at: float | None,
-        outputs: tuple[model.NewOutput, ...] = (),
-        reused: bool = False,
+        self, end: verdict.Verdict, *, started_at: float | None, made: endings.Made = endings.NOTHING
     ) -> model.Ending:
-        now = self.tools.clock()
-        again = end.outcome in RETRYABLE
-        delay = self.tools.patience.retry * 2 ** (self.claim.attempt.number - 1)
-        return model.Ending(
-            outcome=end.outcome,
-            reason=end.reason,
-            ended_at=now,
-            posted_at=self.posted_at,
-            started_at=started_at,
-            error=end.error or (model.JobError(code="worker_lost", message=end.reason) if again else None),
-            outputs=outputs,
-            outputs_reused=reused,
-            retry_at=now + (delay if again else 0.2) if end.outcome in RETRYABLE | {Outcome.RELEASED} else None,
-        )
+        times = endings.Times(posted_at=self.posted_at, started_at=started_at)
+        return endings.ending(end, self.claim, times, made, self.tools)
 
     def hand_back(self) -> model.Ending:
         """The ending of an attempt that this gateway gives back because it stops."""

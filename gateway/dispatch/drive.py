@@ -7,13 +7,13 @@ a worker finished is not forgotten because the gateway stops at that moment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 import tenacity
 
-from gateway.dispatch import attempt, fleet
+from gateway.dispatch import attempt, fleet, link, room, tools
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus, Outcome
 
@@ -25,10 +25,12 @@ class Driver:
     """Drives attempts as tasks of its own. `on_free` is called when a worker has a place again, `on_requeue` when a
     job may be claimed again, `forget` when one has ended for good."""
 
-    tools: attempt.Tools
+    tools: tools.Tools
     on_free: Callable[[], None]
     on_requeue: Callable[[], None]
     forget: Callable[[model.JobId], None]
+    sharing: Callable[[fleet.Member], Sequence[link.Link]]  #: the workers on the same card
+    post_seconds: float  #: how long a POST may take: the worker's lease has to outlast it
     _tasks: dict[model.AttemptId, asyncio.Task[None]] = field(default_factory=dict[model.AttemptId, asyncio.Task[None]])
 
     @property
@@ -36,8 +38,8 @@ class Driver:
         """Attempts in flight."""
         return len(self._tasks)
 
-    def start(self, member: fleet.Member, claim: model.Claim) -> None:
-        """Begin (or, for a resumed claim, take up) an attempt."""
+    def start(self, member: fleet.Member, claim: model.Claim, *, alone: bool = False) -> None:
+        """Begin (or, for a resumed claim, take up) an attempt; `alone`: it has the card for itself."""
         member.occupied += 1
 
         def free() -> None:
@@ -45,7 +47,16 @@ class Driver:
             self.on_free()
 
         run = attempt.AttemptRun(
-            claim=claim, link=member.link, inputs=member.inputs, known=member.known, tools=self.tools, on_free=free
+            claim=claim,
+            link=member.link,
+            inputs=member.inputs,
+            known=member.known,
+            tools=self.tools,
+            on_free=free,
+            make_room=lambda: self._make_room(member, claim),
+            may_post=lambda: member.leased_until > self.tools.clock() + self.post_seconds,
+            was_restarted=lambda since: _was_restarted(member, since),
+            alone=alone or (claim.room is not None and claim.room.alone_on == member.worker.id),
         )
         member.runs[run.id] = run
         if claim.canceling:
@@ -57,6 +68,12 @@ class Driver:
         task = asyncio.create_task(self._drive(member, run))
         self._tasks[run.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+
+    async def _make_room(self, member: fleet.Member, claim: model.Claim) -> None:
+        """Free the card, unless what it holds is what this job needs."""
+        retried = claim.room is not None and claim.room.alone_on == member.worker.id
+        if retried or member.family != claim.family:
+            await room.make_room(self.sharing(member), self.tools.patience)
 
     async def wait(self, seconds: float) -> None:
         """Until no attempt is in flight, at most `seconds`."""
@@ -119,8 +136,10 @@ class Driver:
         edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"
         log = _log.info if ending.outcome is Outcome.SUCCEEDED else _log.warning
         log(edge, job=job.id, attempt=run.id, worker=member.worker.id, outcome=ending.outcome, reason=ending.reason)
+        member.jobs_since += 1
         if ending.outcome is Outcome.SUCCEEDED:
             member.jobs_done += 1
+            member.family = run.claim.family
             member.loaded = (run.outline.models if run.outline else ()) or member.loaded
         self.tools.bus.publish(job.id, model.StatusChanged(status=job.status, job=job))
         if job.ended:
@@ -128,3 +147,9 @@ class Driver:
         else:
             delay = max(0.0, (ending.retry_at or 0.0) - self.tools.clock())
             asyncio.get_running_loop().call_later(delay, self.on_requeue)
+
+
+def _was_restarted(member: fleet.Member, since: float) -> bool:
+    """Whether a person or the watchdog had the worker restarted since then."""
+    asked = member.process.restart_asked_at if member.process is not None else None
+    return asked is not None and asked >= since

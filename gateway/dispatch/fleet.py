@@ -7,10 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.dispatch import attempt, inputs, link
-from gateway.domain import errors, model
+from gateway.domain import errors, fitting, model, watchdog
 from gateway.domain.comfy import answers
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartAsked:
+    """A restart that was asked for: because of which trouble (its beginning), and when."""
+
+    trouble_since: float
+    at: float
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -30,19 +38,35 @@ class Member:
     process: model.WorkerProcess | None = None  #: of a local worker, as our supervisor tells
     listening: asyncio.Task[None] | None = None
     refreshing: asyncio.Task[None] | None = None
-    restarting: float = 0.0  #: the quarantine (its beginning) for which a restart was asked
+    restart_asked: RestartAsked | None = None
+    family: str | None = None  #: of the latest job that succeeded there
+    leased_until: float = 0.0  #: by our own clock, as of before the lease was asked for
+    jobs_since: int = 0  #: attempts that ended there since its process was started
+    recycling: str | None = None  #: why its process is to be started anew as soon as nothing runs there
+    log: watchdog.LogWatch = field(default_factory=watchdog.LogWatch)
+    log_at: float = 0.0  #: when its log was last asked for
 
     @property
     def takes_work(self) -> bool:
         """Whether it may be given a job now, a free place assumed. Not while a prompt that was given up may still be
         there: canceling that one could hit the next."""
         ready = self.link.state is link.LinkState.READY and not self.link.condemned
-        return ready and self.epoch is not None and not self.draining
+        return ready and self.epoch is not None and not self.draining and self.recycling is None
+
+    @property
+    def card(self) -> str:
+        """The same for workers that share a card, as far as we know."""
+        local = self.worker.kind is model.WorkerKind.LOCAL and self.worker.gpu
+        return f"gpu {self.worker.gpu}" if local else f"of {self.worker.id}"
+
+    def new_process(self) -> None:
+        """A new process is at its address: what was counted of the old one is void."""
+        self.jobs_since, self.recycling, self.log = 0, None, watchdog.LogWatch()
 
     @property
     def state(self) -> model.WorkerState:
         """How it stands, for people."""
-        if self.draining:
+        if self.draining or (self.recycling is not None and self.link.state is link.LinkState.READY):
             return model.WorkerState.DRAINING
         match self.link.state:
             case link.LinkState.READY:
@@ -60,6 +84,8 @@ class Member:
         """What is wrong with it, for people; that a process which was just started is not there yet is no trouble."""
         if self.process is not None and self.process.failure:
             return self.process.failure
+        if self.recycling is not None:
+            return f"it is started anew once it has finished: {self.recycling}"
         is_expected = self.state is model.WorkerState.STARTING and not self.link.answered
         return None if is_expected else self.link.reason
 
@@ -94,6 +120,7 @@ class Member:
             vram_total=facts.vram_total,
             vram_free=facts.vram_free,
             last_error=self.trouble,
+            log_tail=process.log_tail if process else None,
         )
 
 
@@ -154,8 +181,9 @@ class Fleet:
     def slots(self, requirements: Mapping[str, Requirements]) -> tuple[model.Slot, ...]:
         """A slot for each free place of each worker that takes work."""
         found: list[model.Slot] = []
+        taken = self._cards_taken()
         for member in self.members.values():
-            if not member.takes_work or member.occupied >= member.link.depth:
+            if not member.takes_work or member.occupied >= member.link.depth or member.card in taken:
                 continue
             accepts = self._accepts(member, requirements)
             if accepts:
@@ -172,7 +200,49 @@ class Fleet:
                 connections=taken + member.link.others,
                 simulated=member.link.facts.simulated,
                 jobs_done=member.jobs_done,
+                vram=member.link.facts.vram_total,
+                client_id=member.link.client_id,
             )
+
+    def _cards_taken(self) -> set[str]:
+        """The cards that an attempt has for itself."""
+        return {
+            member.card
+            for member in self.members.values()
+            if any(run.alone and run.busy for run in member.runs.values())
+        }
+
+    def places(self, requirements: Mapping[str, Requirements]) -> fitting.Places:
+        """All workers that take work, with or without a free place. May be called from another thread."""
+        members = tuple(self.members.values())
+        busy = {member.card for member in members if member.occupied or member.link.others}
+        return {
+            member.worker.id: fitting.Place(
+                card=member.card,
+                vram=member.link.facts.vram_total,
+                accepts=self._accepts(member, requirements),
+                quiet=member.card not in busy,
+            )
+            for member in members
+            if member.takes_work
+        }
+
+    def sharing(self, member: Member) -> tuple[link.Link, ...]:
+        """The links of all workers on this one's card."""
+        return tuple(one.link for one in self.members.values() if one.card == member.card)
+
+    def has_larger(self, wanted: Requirements | None, than: int) -> bool:
+        """Whether a worker with more card memory could run this."""
+        return any(
+            (member.link.facts.vram_total or 0) > than
+            and not member.draining
+            and (wanted is None or self._is_able(member, wanted))
+            for member in self.members.values()
+        )
+
+    def _is_able(self, member: Member, wanted: Requirements) -> bool:
+        catalog = member.link.catalog
+        return catalog is not None and self._can_run(catalog, wanted.key, wanted)
 
     def _accepts(self, member: Member, requirements: Mapping[str, Requirements]) -> frozenset[str]:
         catalog = member.link.catalog

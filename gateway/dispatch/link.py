@@ -5,6 +5,13 @@ socket ever had before: a re-used one can be orphaned for ever by the server. It
 since one unread socket freezes everybody's, and hands those of a followed prompt to whoever follows it. Frames of a
 lost socket are lost; so whenever a connection ends or begins, every follower is told to look for itself, over HTTP.
 
+Prompts that were posted under the client id of a socket that is gone are followed by asking. One more socket under that
+old id is opened for them, because it usually gets their frames and costs nothing when it does not; the link's own
+socket never re-uses an id (docs/decisions/progress-after-a-reconnect.md).
+
+A quarantined worker answers and gets nothing. It is released when a new process is there: ComfyUI tells no boot id, but
+a new process knows nothing of the prompts that the quarantine was marked with, neither in its queue nor in its history.
+
 The link also knows how many prompts others have put on the worker, which ids must not live there any more (attempts
 that were given up: their old prompt is cancelled wherever it shows up), and what the worker can run (its catalog).
 """
@@ -12,7 +19,7 @@ that were given up: their old prompt is cancelled wherever it shows up), and wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -27,6 +34,8 @@ from gateway.domain.comfy.object_info import NodeCatalog
 
 _log = structlog.get_logger("gateway.link")
 _RECONNECT: Final = tenacity.wait_exponential_jitter(multiplier=0.2, max=10.0, jitter=0.3)
+_ECHO_SECONDS: Final = 2.0  #: between two tries to listen under an old client id
+_SUSPECT_SECONDS: Final = 60.0  #: for so long a given-up prompt that is not there is looked for
 _PAUSE_SECONDS: Final = 0.1  #: between a connection's end and the next try
 
 
@@ -47,6 +56,21 @@ class Follow:
     on_sign: Callable[[watch.Sign], None]
     on_change: Callable[[], None]
     posted: bool = False  #: the worker has it, so that it counts in the worker's queue
+
+
+@dataclass(slots=True, kw_only=True)
+class _Echo:
+    """One more socket, under a client id of before, for the prompts that were posted with it."""
+
+    task: asyncio.Task[None]
+    prompts: set[str] = field(default_factory=set[str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quarantine:
+    reason: str
+    marks: tuple[str, ...]
+    stuck: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,8 +96,11 @@ class Link:
     facts: answers.WorkerFacts = field(default_factory=answers.WorkerFacts)
     remaining: int = 0  #: prompts on the worker by its latest status frame, ours included
     condemned: set[str] = field(default_factory=set[str])
+    suspected: dict[str, float] = field(default_factory=dict[str, float])  #: given up and not there, until this time
     cancels_atomically: bool = False  #: only then may something wait behind what may have to be canceled
     _follows: dict[str, Follow] = field(default_factory=dict[str, Follow])
+    _echoes: dict[str, _Echo] = field(default_factory=dict[str, "_Echo"])
+    _quarantine: _Quarantine | None = None
 
     async def run(self) -> None:
         """Keep the connection, for ever."""
@@ -111,7 +138,7 @@ class Link:
         self.client_id = client_id
         try:
             await self._cancel_condemned()
-            self._turn(LinkState.READY, None)
+            await self._admit_again()
             self._call_all()
             async for frame in socket:
                 self._route(frame)
@@ -131,6 +158,29 @@ class Link:
     def unfollow(self, prompt_id: str) -> None:
         """Stop following."""
         self._follows.pop(prompt_id, None)
+        for client_id, echo in tuple(self._echoes.items()):
+            echo.prompts.discard(prompt_id)
+            if not echo.prompts:
+                echo.task.cancel()
+                del self._echoes[client_id]
+
+    def listen_again(self, prompt_id: str, client_id: str) -> None:
+        """Listen for this prompt's frames under the client id that it was posted with, while it is followed."""
+        echo = self._echoes.get(client_id)
+        if echo is None or echo.task.done():
+            echo = _Echo(task=asyncio.create_task(self._echo(client_id)))
+            self._echoes[client_id] = echo
+        echo.prompts.add(prompt_id)
+
+    async def _echo(self, client_id: str) -> None:
+        try:
+            async with self.client.listen(client_id) as socket:
+                async for frame in socket:
+                    if not isinstance(frame, frames.QueueStatus):
+                        self._route(frame)
+        except errors.WorkerError as error:
+            _log.debug("echo_ended", worker=self.worker.id, reason=error.message)
+        await asyncio.sleep(_ECHO_SECONDS)  # before anybody tries again
 
     @property
     def depth(self) -> int:
@@ -147,9 +197,47 @@ class Link:
         """This attempt was given up: cancel its prompt if it ever shows up."""
         self.condemned.add(prompt_id)
 
-    def quarantine(self, reason: str) -> None:
-        """Give the worker nothing until it has restarted."""
+    def suspect(self, prompt_ids: Iterable[str]) -> None:
+        """These were given up before we drove the worker: look for them for a while."""
+        until = self.clock() + _SUSPECT_SECONDS
+        self.suspected.update(dict.fromkeys(prompt_ids, until))
+
+    def quarantine(self, reason: str, *, marks: tuple[str, ...] = (), stuck: bool = False) -> None:
+        """Give the worker nothing until it has restarted: until it knows none of the prompts `marks`. One that is only
+        `stuck` is released, too, when it has them no longer in its queue: it went on."""
+        self._quarantine = _Quarantine(reason=reason, marks=marks, stuck=stuck)
         self._turn(LinkState.QUARANTINED, reason)
+
+    async def probe(self) -> None:
+        """Look whether a quarantined worker went on by itself; called now and then."""
+        found = self._quarantine
+        if found is None or not found.stuck or self.state is not LinkState.QUARANTINED:
+            return
+        present = await self.client.queue()
+        if not any(mark in present for mark in found.marks):
+            self._release("it went on")
+
+    async def _admit_again(self) -> None:
+        """At the beginning of a connection: take work, unless it is still the process that was quarantined."""
+        if self._quarantine is not None and await self._is_old(self._quarantine):
+            self._turn(LinkState.QUARANTINED, self._quarantine.reason)
+            return
+        if self._quarantine is not None:
+            self._release("it has restarted")
+        else:
+            self._turn(LinkState.READY, None)
+
+    async def _is_old(self, found: _Quarantine) -> bool:
+        present = await self.client.queue()
+        for mark in found.marks:
+            if mark in present or await self.client.history(mark) is not None:
+                return True
+        return False
+
+    def _release(self, reason: str) -> None:
+        self._quarantine = None
+        _log.info("quarantine_ended", worker=self.worker.id, reason=reason)
+        self._turn(LinkState.READY, None)
 
     def _route(self, frame: frames.Frame) -> None:
         match frame:
@@ -178,8 +266,6 @@ class Link:
             follow.on_sign(sign)
 
     def _turn(self, state: LinkState, reason: str | None) -> None:
-        if state is LinkState.UNREACHABLE and self.state is LinkState.QUARANTINED:
-            _log.info("quarantine_ended", worker=self.worker.id, reason="its connection ended, so it has restarted")
         if (state, reason) == (self.state, self.reason):
             return
         self._log_turn(state)(f"worker_{state}", worker=self.worker.id, url=self.worker.url, reason=reason)
@@ -198,16 +284,22 @@ class Link:
             follow.on_change()
 
     async def _cancel_condemned(self) -> None:
-        """Cancel given-up prompts that the worker has; those it does not have by now will not come."""
-        if not self.condemned:
+        """Cancel given-up prompts that the worker has. Those it does not have will hardly come any more; for a while
+        they are looked for all the same, since a POST can be on its way for long."""
+        if not self.condemned and not self.suspected:
             return
         present = await self.client.queue()
-        for prompt_id in tuple(self.condemned):
+        now = self.clock()
+        for prompt_id in (*self.condemned, *self.suspected):
             if prompt_id in present:
                 _log.info("cancel_given_up_prompt", worker=self.worker.id, prompt=prompt_id)
+                self.suspected.pop(prompt_id, None)
+                self.condemned.add(prompt_id)
                 await self.client.cancel(prompt_id)
-            else:
+            elif prompt_id in self.condemned:
                 self.condemned.discard(prompt_id)
+                self.suspected[prompt_id] = now + _SUSPECT_SECONDS
+        self.suspected = {prompt_id: until for prompt_id, until in self.suspected.items() if until > now}
 
     async def sweep(self) -> None:
         """Look for given-up prompts now and then while connected; called by the fleet."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.domain import model
+from gateway.domain import model, retrying
 from gateway.domain.comfy import answers, history
 from gateway.domain.states import Outcome
 
@@ -24,8 +24,14 @@ class Verdict:
     error: model.JobError | None = None
 
 
-def of_history(entry: history.HistoryEntry, *, blocked: Mapping[str, Any] | None, cancel_asked: bool) -> Verdict:
-    """The verdict of a history entry.
+def of_history(
+    entry: history.HistoryEntry,
+    *,
+    blocked: Mapping[str, Any] | None,
+    cancel_asked: bool,
+    overdue: str | None = None,
+) -> Verdict:
+    """The verdict of a history entry. `overdue` says why we stopped it ourselves.
 
     `blocked` is an `execution_error` frame of the run: a node blocked with a message sends one although history calls
     the run a success; when nothing at all came out, that error is the result.
@@ -33,15 +39,23 @@ def of_history(entry: history.HistoryEntry, *, blocked: Mapping[str, Any] | None
     if entry.verdict is history.Verdict.INTERRUPTED:
         if cancel_asked:
             return Verdict(outcome=Outcome.CANCELED, reason="canceled while it ran")
+        if overdue is not None:
+            return too_late(overdue)
         message = "somebody else interrupted it on the worker"
         return Verdict(
             outcome=Outcome.BROKEN, reason=message, error=model.JobError(code="interrupted", message=message)
         )
     if entry.verdict is history.Verdict.ERROR or (blocked and not entry.outputs):
         error = history.job_error(entry.error or blocked or {})
-        again = error.code in {"cuda_fault", "out_of_memory"}
+        again = error.code in {retrying.CUDA_FAULT, retrying.OUT_OF_MEMORY}
         return Verdict(outcome=Outcome.BROKEN if again else Outcome.FAILED, reason=error.message, error=error)
     return Verdict(outcome=Outcome.SUCCEEDED, reason="finished")
+
+
+def too_late(reason: str) -> Verdict:
+    """The verdict of a run that we stopped: another worker may be quicker, or less stuck."""
+    message = f"it was stopped: {reason}"
+    return Verdict(outcome=Outcome.BROKEN, reason=message, error=model.JobError(code=retrying.TIMEOUT, message=message))
 
 
 def of_refusal(message: str, body: Mapping[str, Any]) -> Verdict:

@@ -32,7 +32,7 @@ class Judgement(StrEnum):
 class Signs:
     """What is known of one attempt and its worker, in seconds until now; None: not known."""
 
-    silent: float  #: since the worker last told anything about it
+    silent: float | None  #: since the worker last told anything about it; None: its frames do not reach us
     running: float | None = None  #: since it was first seen to run; None: it waits there
     cpu_idle: float | None = None
     gpu_idle: float | None = None
@@ -41,7 +41,9 @@ class Signs:
 
     @property
     def quiet(self) -> float:
-        """How long there has been no sign of life of any kind."""
+        """How long there has been no sign of life of any kind; 0 when there is too little to look at."""
+        if self.silent is None and self.cpu_idle is None:
+            return 0.0
         known = (self.silent, self.cpu_idle, self.gpu_idle, self.log_quiet)
         return min(sign for sign in known if sign is not None)
 
@@ -66,7 +68,7 @@ class Finding:
 
 def judge(signs: Signs, bounds: Bounds) -> Finding:
     """What the signs mean."""
-    if signs.log_tells_death and signs.silent >= bounds.known_dead:
+    if signs.log_tells_death and (signs.silent is None or signs.silent >= bounds.known_dead):
         return Finding(judgement=Judgement.DEAD, reason="its execution thread is dead: its own log says so")
     if signs.cpu_idle is not None and signs.quiet >= bounds.dead:
         return Finding(

@@ -45,6 +45,7 @@ class LocalWorker:
     started_at: float | None = None
     last_exit: str | None = None
     failure: str | None = None
+    restart_asked_at: float | None = None
     log_tail: str | None = None  #: the end of its log, once it was given up
     _child: child.Child | None = None
     _meter: meter.CpuMeter | None = None
@@ -125,7 +126,7 @@ class LocalWorker:
 
     def restart(self, reason: str) -> None:
         """End the process, or the wait for the next one, and start a new one at once."""
-        self._asked = reason
+        self._asked, self.restart_asked_at = reason, time.time()
         self._again.set()
         if self._child is not None:
             self._child.signal_group(signal.SIGKILL)
@@ -156,6 +157,7 @@ class LocalWorker:
             "started_at": self.started_at,
             "log": str(self.spec.log),
             "last_exit": self.last_exit,
+            "restart_asked_at": self.restart_asked_at,
             "failure": self.failure,
             "log_tail": self.log_tail,
             "idle_seconds": self._meter.idle_seconds if self._meter else None,

@@ -29,6 +29,11 @@ BOUNDS = watchdog.Bounds(run=1000, idle=300, dead=120)
         (Signs(silent=310, running=310), Judgement.TOO_LONG),
         (Signs(silent=310, running=310, log_quiet=5), Judgement.WAIT),
         (Signs(silent=310), Judgement.WAIT),
+        # Frames that cannot reach us are no silence.
+        (Signs(silent=None, running=900), Judgement.WAIT),
+        (Signs(silent=None, running=900, log_quiet=900), Judgement.WAIT),
+        (Signs(silent=None, running=900, cpu_idle=130), Judgement.DEAD),
+        (Signs(silent=None, running=900, log_tells_death=True), Judgement.DEAD),
         # Its log may say for sure.
         (Signs(silent=5, running=20, log_tells_death=True), Judgement.WAIT),
         (Signs(silent=11, running=20, log_tells_death=True), Judgement.DEAD),

@@ -20,7 +20,16 @@ from gateway.adapters import blobs, bus, comfyui, store
 from gateway.domain import model, placement
 from gateway.domain.comfy import graph
 
-QUICK = dispatch.Patience(silence=0.5, no_socket=0.1, refused=0.3, unreachable=3.0, cancel_again=0.5, retry=0.05)
+QUICK = dispatch.Patience(
+    silence=0.5,
+    no_socket=0.1,
+    refused=0.3,
+    unreachable=3.0,
+    cancel_again=0.5,
+    retry=0.05,
+    free_again=0.05,
+    free_settles=0.25,
+)
 
 
 _seeds = itertools.count(1)
@@ -148,6 +157,8 @@ async def open_site(
             secret_of=lambda job_id: None,
             forget_secret=lambda job_id: None,
             restart_worker=restart,
+            learned=opened.learned,
+            chance=lambda: 0.5,
         )
         made = dispatch.Dispatch(ties, dispatch.Options(owner=owner, patience=patience, **options))
         task = asyncio.create_task(made.run())
