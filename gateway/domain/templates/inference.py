@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import node_classes, object_info, structure
-from gateway.domain.templates import roles, values, walking
+from gateway.domain.templates import meanings, roles, values, walking
 from gateway.domain.templates.model import FILE_TYPES, MAX_SEED, OutputSpec, Parameter, ParameterType, Target
 
 FILE_ROLES: Final = {
@@ -29,6 +29,7 @@ FLOAT_ROLES: Final = frozenset(
         roles.LORA_STRENGTH,
         roles.CONTROL_STRENGTH,
         roles.FPS,
+        roles.MEGAPIXELS,
     }
 )
 WHOLE_ROLES: Final = frozenset({roles.STEPS, roles.WIDTH, roles.HEIGHT, roles.BATCH_SIZE})
@@ -37,7 +38,8 @@ WHOLE_ROLES: Final = frozenset({roles.STEPS, roles.WIDTH, roles.HEIGHT, roles.BA
 #: `text_l`, the steps of two halves of one schedule. Pictures and LoRAs that happen to be equal are not.
 SHARED: Final = frozenset({
     roles.PROMPT, roles.NEGATIVE_PROMPT, roles.SEED, roles.STEPS, roles.CFG, roles.GUIDANCE, roles.SAMPLER,
-    roles.SCHEDULER, roles.WIDTH, roles.HEIGHT, roles.BATCH_SIZE, roles.LENGTH, roles.FPS, roles.CHECKPOINT,
+    roles.SCHEDULER, roles.WIDTH, roles.HEIGHT, roles.SIZE, roles.ASPECT_RATIO, roles.MEGAPIXELS, roles.RESOLUTION,
+    roles.BATCH_SIZE, roles.LENGTH, roles.DURATION, roles.FPS, roles.CHECKPOINT,
     roles.DIFFUSION_MODEL, roles.TEXT_ENCODER, roles.VAE,
 })  # fmt: skip
 
@@ -51,6 +53,9 @@ BOUNDS: Final[dict[str, tuple[float, float, float | None]]] = {
     roles.HEIGHT: (16, 16_384, 8),
     roles.BATCH_SIZE: (1, 4_096, 1),
 }
+
+#: What a person writes is no choice, though a node may offer some.
+PERSONS_WORDS: Final = frozenset({roles.PROMPT, roles.NEGATIVE_PROMPT, roles.LYRICS})
 
 LOW_SEED: Final = 2**31 - 1
 
@@ -180,13 +185,13 @@ def _type(role: str, literal: Any, spec: Any) -> ParameterType:
         return FILE_ROLES[role]
     if role == roles.SEED:
         return ParameterType.SEED
-    if role in walking.FILE_ROLES:
+    if role in meanings.FILE_ROLES:
         return ParameterType.MODEL
     if role in FLOAT_ROLES or (isinstance(literal, float) and role not in WHOLE_ROLES):
         return ParameterType.FLOAT
     if isinstance(literal, (int, float)):
         return ParameterType.INTEGER if float(literal).is_integer() else ParameterType.FLOAT
-    has_choices = role in {roles.SAMPLER, roles.SCHEDULER} and spec is not None and literal in (spec.choices or ())
+    has_choices = role not in PERSONS_WORDS and spec is not None and literal in (spec.choices or ())
     return ParameterType.CHOICE if has_choices else ParameterType.STRING
 
 

@@ -13,106 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.templates import roles
+from gateway.domain.templates import meanings, origins, roles
 from gateway.domain.templates.model import Target
-
-#: Inputs of samplers, schedulers and guiders that mean what they are called, in any node pack.
-SAMPLER_FIELDS: Final[Mapping[str, str]] = {
-    "seed": roles.SEED,
-    "noise_seed": roles.SEED,
-    "steps": roles.STEPS,
-    "cfg": roles.CFG,
-    "cfg_conds": roles.CFG,
-    "sampler_name": roles.SAMPLER,
-    "scheduler": roles.SCHEDULER,
-    "denoise": roles.DENOISE,
-}
-#: Links from a sampler to the nodes that hold such inputs for it.
-SAMPLER_PARTS: Final = ("noise", "sigmas", "sampler", "guider")
-PART_CHAINS: Final = ("noise", "sigmas", "sampler", "guider", "noise1", "noise2")
-
-POSITIVE_LINKS: Final = ("positive", "conditioning", "cond1", "cond2", "positive_conditioning")
-NEGATIVE_LINKS: Final = ("negative", "negative_conditioning")
-MODEL_LINKS: Final = ("guider", "model", "unet")
-LATENT_LINKS: Final = ("latent_image", "latent", "samples", "latents")
-
-#: Inputs of text encoders that hold what a person writes; the first that is there is the prompt proper.
-TEXT_FIELDS: Final = (
-    "text", "prompt", "text_g", "text_l", "t5xxl", "clip_l", "clip_g", "llama", "tags", "caption", "positive_prompt",
-)  # fmt: skip
-NOT_CONDITIONING: Final = frozenset({
-    "model", "clip", "vae", "image", "images", "pixels", "mask", "control_net", "latent", "samples", "latent_image",
-    "clip_vision", "clip_vision_output", "start_image", "end_image", "audio", "audio_encoder_output", "style_model",
-    "reference_image", "noise", "sigmas", "sampler", "width", "height", "length", "batch_size",
-})  # fmt: skip
-NOT_LATENT: Final = frozenset({
-    "model", "clip", "vae", "positive", "negative", "conditioning", "guider", "sampler", "sigmas", "noise",
-    "control_net", "clip_vision_output", "upscale_model", "audio_vae", "mask",
-})  # fmt: skip
-
-#: Nodes that hand a value on: which input to follow. Switches and joiners have rules of their own.
-CARRIED: Final = (
-    "value", "text", "string", "prompt", "source", "input", "any", "anything", "string_a", "int", "float", "number",
-    "seed", "noise_seed", "text_a", "text1", "any_01", "", "*",
-)  # fmt: skip
-TEXT_JOINERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "StringConcatenate": ("string_a", "string_b"),
-    "JoinStrings": ("string1", "string2"),
-    "Text Concatenate": ("text_a", "text_b", "text_c", "text_d"),
-    "JWStringConcat": ("a", "b"),
-}
-#: Nodes that work out a number: what goes into them is not the number that comes out.
-COMPUTES: Final = ("Math", "Expression", "Calc", "GetImageSize", "Convert", "Resolution")
-
-#: Model files by the input that names them.
-MODEL_FIELDS: Final[Mapping[str, str]] = {
-    "ckpt_name": roles.CHECKPOINT,
-    "unet_name": roles.DIFFUSION_MODEL,
-    "clip_name": roles.TEXT_ENCODER,
-    "clip_name1": roles.TEXT_ENCODER,
-    "clip_name2": roles.TEXT_ENCODER,
-    "clip_name3": roles.TEXT_ENCODER,
-    "clip_name4": roles.TEXT_ENCODER,
-    "vae_name": roles.VAE,
-    "lora_name": roles.LORA,
-    "control_net_name": roles.CONTROLNET,
-    "ipadapter_file": roles.ADAPTER,
-    "style_model_name": roles.ADAPTER,
-}
-NAMED_ANYWHERE: Final[Mapping[tuple[str, str], str]] = {
-    ("FluxGuidance", "guidance"): roles.GUIDANCE,
-    ("CLIPTextEncodeFlux", "guidance"): roles.GUIDANCE,
-    ("CLIPTextEncodeHunyuanDiT", "guidance"): roles.GUIDANCE,
-    ("UpscaleModelLoader", "model_name"): roles.UPSCALE_MODEL,
-    ("CLIPVisionLoader", "clip_name"): roles.CLIP_VISION,
-    ("CreateVideo", "fps"): roles.FPS,
-    ("VHS_VideoCombine", "frame_rate"): roles.FPS,
-    ("ControlNetApply", "strength"): roles.CONTROL_STRENGTH,
-    ("ControlNetApplyAdvanced", "strength"): roles.CONTROL_STRENGTH,
-    ("ControlNetApplySD3", "strength"): roles.CONTROL_STRENGTH,
-}
-#: Where there is no sampler (nodes that call a service, filters), these names still tell.
-NAMES_THAT_TELL: Final[Mapping[str, str]] = {
-    "prompt": roles.PROMPT,
-    "text": roles.PROMPT,
-    "negative_prompt": roles.NEGATIVE_PROMPT,
-    "seed": roles.SEED,
-    "width": roles.WIDTH,
-    "height": roles.HEIGHT,
-}
-SIZE_FIELDS: Final[Mapping[str, str]] = {
-    "width": roles.WIDTH,
-    "height": roles.HEIGHT,
-    "batch_size": roles.BATCH_SIZE,
-    "length": roles.LENGTH,
-    "num_frames": roles.LENGTH,
-    "seconds": roles.LENGTH,
-}
-TEXT_ROLES: Final = frozenset({roles.PROMPT, roles.NEGATIVE_PROMPT, roles.SAMPLER, roles.SCHEDULER})
-FILE_ROLES: Final = frozenset({*MODEL_FIELDS.values(), roles.UPSCALE_MODEL, roles.CLIP_VISION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +31,12 @@ class Finding:
 def walk(graph: graphs.Graph, catalog: graphs.NodeFacts | None = None) -> tuple[Finding, ...]:
     """All that was found, each input once, in the order in which a person would read it."""
     walker = _Walker(graph, catalog)
-    for node_id in walker.samplers:
-        walker.sampler(node_id)
+    walker.from_samplers()
     walker.sizes_of_pictures()
     for node_id in walker.order:
         walker.named(node_id)
+    for node_id in walker.order:
+        walker.companions(node_id)
     for upload in graphs.upload_fields(graph, catalog):
         if upload.node in walker.reached:
             walker.upload(upload)
@@ -163,16 +69,29 @@ class _Walker:
         self.findings: list[Finding] = []
         self._taken: set[Target] = set()
         self._sized_by_pictures: list[str] = []
+        self._origins = origins.Origins(graph)
+        self.users: dict[str, list[tuple[str, str, int]]] = {}  #: by node: who takes what it makes, by which input
+        for user in self.order:
+            for field, value in self.inputs(user).items():
+                if graphs.is_link(value):
+                    self.users.setdefault(value[0], []).append((user, field, value[1]))
 
     # Taking notes.
 
     def add(self, role: str, node: str, *fields: str) -> None:
         """Note what these inputs mean, where their values are literals or come from nodes that hold one."""
-        found = (self.literal(node, field, is_text=role in TEXT_ROLES | FILE_ROLES) for field in fields)
+        found = (self.literal(role, node, field) for field in fields)
         targets = tuple(dict.fromkeys(item for item in found if item is not None and item not in self._taken))
         if targets:
             self._taken.update(targets)
             self.findings.append(Finding(role=role, targets=targets))
+
+    def literal(self, role: str, node: str, field: str) -> Target | None:
+        """The input that holds the value which reaches this one, if some input does."""
+        if role in meanings.EITHER_ROLES:
+            return self._origins.number(node, field) or self._origins.text(node, field)
+        is_text = role in meanings.TEXT_ROLES or role in meanings.FILE_ROLES
+        return self._origins.text(node, field) if is_text else self._origins.number(node, field)
 
     def has(self, role: str) -> bool:
         return any(finding.role == role for finding in self.findings)
@@ -191,41 +110,50 @@ class _Walker:
     def is_sampler(self, node: str) -> bool:
         inputs = self.inputs(node)
         linked = {field for field, value in inputs.items() if graphs.is_link(value)}
-        if not linked & {*LATENT_LINKS, "positive", "guider", "sigmas"}:
+        if not linked & {*meanings.LATENT_LINKS, "positive", "guider", "sigmas"}:
             return False
         return bool({"seed", "noise_seed"} & inputs.keys()) or "noise" in linked
 
+    def from_samplers(self) -> None:
+        """All that samplers tell; those that draw from words before those that measure or prepare a picture."""
+        told: list[list[Finding]] = []
+        for node in self.samplers:
+            before = len(self.findings)
+            self.sampler(node)
+            told.append(self.findings[before:])
+        told.sort(key=lambda found: all(each.role != roles.PROMPT for each in found))
+        self.findings = [each for found in told for each in found]
+
     def sampler(self, node: str) -> None:
-        for _field, source, slot in self.links(node, POSITIVE_LINKS):
-            self.conditioning(source, slot, roles.PROMPT)
-        for _field, source, slot in self.links(node, NEGATIVE_LINKS):
-            self.conditioning(source, slot, roles.NEGATIVE_PROMPT)
+        self.conditions(node)
         self.settings(node)
-        for _field, source, _slot in self.links(node, SAMPLER_PARTS):
+        for _field, source, _slot in self.links(node, meanings.SAMPLER_PARTS):
             self.part(source)
-        for _field, source, _slot in self.links(node, LATENT_LINKS):
+        for _field, source, _slot in self.links(node, meanings.LATENT_LINKS):
             self.latent(source)
         self.models(node)
 
+    def conditions(self, node: str) -> None:
+        for fields, role in ((meanings.POSITIVE_LINKS, roles.PROMPT), (meanings.NEGATIVE_LINKS, roles.NEGATIVE_PROMPT)):
+            for _field, source, slot in self.links(node, fields):
+                self.conditioning(source, slot, role)
+
     def models(self, start: str) -> None:
         """The chain of model patches above a sampler or guider up to the loader, which comes first."""
-        chain = self.chain(start, 0, lambda node, _slot: self.links(node, MODEL_LINKS))
+        chain = self.chain(start, 0, lambda node, _slot: self.links(node, meanings.MODEL_LINKS))
         for node, _slot in reversed(list(chain)):
             self.named(node)
 
     def settings(self, node: str) -> None:
         adds_noise = self.inputs(node).get("add_noise") not in {"disable", False}
-        for field, role in SAMPLER_FIELDS.items():
+        for field, role in meanings.SAMPLER_FIELDS.items():
             if role != roles.SEED or adds_noise:
                 self.add(role, node, field)
 
     def part(self, start: str) -> None:
         """A guider, a scheduler or a noise, and the chain of such nodes above it."""
-        for node, _slot in self.chain(start, 0, lambda node, _slot: self.links(node, PART_CHAINS)):
-            for _field, source, slot in self.links(node, POSITIVE_LINKS):
-                self.conditioning(source, slot, roles.PROMPT)
-            for _field, source, slot in self.links(node, NEGATIVE_LINKS):
-                self.conditioning(source, slot, roles.NEGATIVE_PROMPT)
+        for node, _slot in self.chain(start, 0, lambda node, _slot: self.links(node, meanings.PART_CHAINS)):
+            self.conditions(node)
             self.settings(node)
 
     def chain(
@@ -249,52 +177,97 @@ class _Walker:
             if node in self.samplers:
                 return
             if self.is_pair(node, slot):
-                yield from self.links(node, ("positive",) if slot == 0 else ("negative",))
-            elif not self.texts(node):
-                fields = tuple(field for field in self.inputs(node) if field not in NOT_CONDITIONING)
-                yield from self.links(node, fields)
+                yield from self.links(node, ("positive",) if slot == self.halves(node)[0] else ("negative",))
+            elif not self.texts(node, role):
+                yield from self.links(node, self.open_fields(node, meanings.NOT_CONDITIONING))
 
         for node, place_slot in self.chain(start, slot, onward):
             if not self.is_pair(node, place_slot):
-                for field in self.texts(node):
+                for field in self.texts(node, role):
                     self.add(role, node, field)
-            elif place_slot == 1 and role == roles.PROMPT:
-                # Some guiders take the negative half of a pair as a second condition; it stays what it is.
-                for _field, source, source_slot in self.links(node, ("negative",)):
-                    self.conditioning(source, source_slot, roles.NEGATIVE_PROMPT)
+                if role == roles.PROMPT:
+                    self.add(roles.LYRICS, node, "lyrics")
+
+    def open_fields(self, node: str, closed: frozenset[str]) -> tuple[str, ...]:
+        """The inputs to follow: all but these; of a switch, the one that is on."""
+        switched = self._origins.switched(node)
+        if switched is not None:
+            return tuple(switched[1]) if switched[0] is None else (switched[0],)
+        return tuple(field for field in self.inputs(node) if field not in closed)
 
     def is_pair(self, node: str, slot: int) -> bool:
         """Whether this output is one half of a pair of conditionings that go through the node side by side."""
-        return slot <= 1 and {"positive", "negative"} <= self.inputs(node).keys()
+        return {"positive", "negative"} <= self.inputs(node).keys() and slot in self.halves(node)
 
-    def texts(self, node: str) -> list[str]:
-        """The inputs of a text encoder that a person writes."""
+    def halves(self, node: str) -> tuple[int, int]:
+        """The outputs with the two halves: as others take them, and first and second where nobody tells."""
+        taken = {field: slot for _user, field, slot in self.users.get(node, [])}
+        return taken.get("positive", 0), taken.get("negative", 1)
+
+    def texts(self, node: str, role: str) -> list[str]:
+        """The inputs of a text encoder that a person writes; of one that makes both halves, those of this half."""
         inputs = self.inputs(node)
-        return [field for field in TEXT_FIELDS if field in inputs and self.literal(node, field, is_text=True)]
+        negative = [field for field in meanings.NEGATIVE_TEXT_FIELDS if field in inputs]
+        fields = negative if role == roles.NEGATIVE_PROMPT and negative else meanings.TEXT_FIELDS
+        return [field for field in fields if field in inputs and self.literal(role, node, field)]
 
     def latent(self, start: str) -> None:
         def onward(node: str, _slot: int) -> Iterator[tuple[str, str, int]]:
             if node not in self.samplers:
-                fields = tuple(field for field in self.inputs(node) if field not in NOT_LATENT)
-                yield from self.links(node, fields)
+                yield from self.links(node, self.open_fields(node, meanings.NOT_LATENT))
 
+        is_sized = False
         for node, _slot in self.chain(start, 0, onward):
-            inputs = self.inputs(node)
-            if node in self.samplers or "width" not in inputs or "height" not in inputs:
+            class_type = self.graph[node]["class_type"]
+            names = {field.rpartition(".")[2] for field in self.inputs(node)}
+            if node in self.samplers or is_sized:
                 continue
-            if "Scale" in self.graph[node]["class_type"] or "Resize" in self.graph[node]["class_type"]:
+            if {"width", "height"} <= names and any(word in class_type for word in meanings.PICTURES):
                 self._sized_by_pictures.append(node)
-            else:
-                self.size(node)
+            elif {"width", "height"} <= names or ("Latent" in class_type and "seconds" in names):
+                is_sized = self.size(node)
 
-    def size(self, node: str) -> None:
-        for field, role in SIZE_FIELDS.items():
-            self.add(role, node, field)
+    def size(self, node: str) -> bool:
+        """Note the size that this node makes; False where it takes that from a picture."""
+        before = len(self.findings)
+        for field in self.inputs(node):
+            role = meanings.SIZE_FIELDS.get(field.rpartition(".")[2])
+            if role is not None and not (role in {roles.WIDTH, roles.HEIGHT} and self.has_preset(node, field)):
+                self.add(role, node, field)
+        self.shape(node)
+        places = (self.literal(roles.WIDTH, node, field) for field in ("width", "seconds"))
+        return any(place is not None for place in places) or any(
+            found.role == roles.ASPECT_RATIO for found in self.findings[before:]
+        )
+
+    def has_preset(self, node: str, field: str) -> bool:
+        """Whether a preset beside it makes the node ignore this width or height."""
+        preset = self.inputs(node).get(field.rpartition(".")[0] + "." * ("." in field) + "size_preset")
+        return isinstance(preset, str) and preset.casefold() not in meanings.CUSTOM_PRESETS
+
+    def shape(self, node: str) -> None:
+        """The node that works width and height out from a shape, if one does."""
+        for field in self.inputs(node):
+            selector = self._origins.selector(node, field) if field.rpartition(".")[2] == "width" else None
+            if selector is not None:
+                self.add(roles.ASPECT_RATIO, selector, "aspect_ratio")
+                self.add(roles.MEGAPIXELS, selector, "megapixels")
+
+    def companions(self, node: str) -> None:
+        """Inputs that must keep to a size found elsewhere, as far as they do."""
+        for field, role in meanings.COMPANIONS.get(self.graph[node]["class_type"], {}).items():
+            place = self.literal(role, node, field)
+            sizes = (self.value(target) for found in self.findings if found.role == role for target in found.targets)
+            if place is not None and self.value(place) in sizes:
+                self.add(role, node, field)
+
+    def value(self, place: Target) -> Any:
+        return self.inputs(place.node).get(place.input)
 
     def sizes_of_pictures(self) -> None:
         """Where no empty latent says it, the size is what an input picture is scaled to."""
-        if not self.has(roles.WIDTH):
-            for node in self._sized_by_pictures[:1]:
+        for node in self._sized_by_pictures:
+            if not self.has(roles.WIDTH) and not self.has(roles.ASPECT_RATIO):
                 self.size(node)
 
     # Wherever it stands.
@@ -302,18 +275,36 @@ class _Walker:
     def named(self, node: str) -> None:
         class_type = self.graph[node]["class_type"]
         for field, value in self.inputs(node).items():
-            role = NAMED_ANYWHERE.get((class_type, field))
-            if role is None and field in MODEL_FIELDS and isinstance(value, str):
-                role = MODEL_FIELDS[field]
+            role = meanings.NAMED_ANYWHERE.get((class_type, field))
+            if role is None and field in meanings.MODEL_FIELDS and isinstance(value, str):
+                role = meanings.MODEL_FIELDS[field]
             if role is not None:
                 self.add(role, node, field)
             if role == roles.LORA:
                 self.lora_strength(node)
-        if not self.samplers:
-            for field in self.inputs(node):
-                role = NAMES_THAT_TELL.get(field.rpartition(".")[2])
-                if role is not None:
-                    self.add(role, node, field)
+        if not self.samplers or self.is_service(node):
+            self.telling(node)
+
+    def is_service(self, node: str) -> bool:
+        """Whether this node makes something on its own from a prompt and a seed, without a sampler."""
+        names = {field.rpartition(".")[2] for field in self.inputs(node)}
+        is_writer = any(word in self.graph[node]["class_type"] for word in origins.WRITERS)
+        return {"prompt", "seed"} <= names and not is_writer and "clip" not in names
+
+    def telling(self, node: str) -> None:
+        """What the names of its inputs tell; sizes only where something is made or scaled."""
+        names = {field.rpartition(".")[2] for field in self.inputs(node)}
+        is_maker = bool(names & meanings.NAMES_OF_MAKERS)
+        is_sized = is_maker or any(word in self.graph[node]["class_type"] for word in (*meanings.RESIZERS, "Empty"))
+        for field in self.inputs(node):
+            role = meanings.NAMES_THAT_TELL.get(field.rpartition(".")[2])
+            if role in {roles.WIDTH, roles.HEIGHT}:
+                role = role if is_sized and not self.has_preset(node, field) else None
+            elif role in meanings.ROLES_OF_MAKERS and not is_maker:
+                role = None
+            if role is not None:
+                self.add(role, node, field)
+        self.shape(node)
 
     def lora_strength(self, node: str) -> None:
         inputs = self.inputs(node)
@@ -330,61 +321,29 @@ class _Walker:
         self.findings.append(Finding(role=role, targets=(target,)))
 
     def picture_role(self, node: str) -> str:
-        """What a picture is for, by the first nodes that do something with it."""
-        users = [
-            (user, field, value[1])
-            for user in self.order
-            for field, value in self.inputs(user).items()
-            if graphs.is_link(value) and value[0] == node
-        ]
+        """What a picture is for, by the nodes that do more with it than change it into another picture."""
+        users = self.users.get(node, [])
         if users and all(slot == 1 for _user, _field, slot in users):
             return roles.MASK
-        classes = {self.graph[user]["class_type"] for user, _field, slot in users if slot == 0}
-        if any("ControlNetApply" in name or "SetUnionControlNetType" in name for name in classes):
+        ends = set(self.ends(node))
+        if ends and all(any(word in end for word in meanings.CONTROLS) for end in ends):
             return roles.CONTROL_IMAGE
-        if any("IPAdapter" in name for name in classes):
+        if ends and all(any(word in end for word in meanings.STYLES) for end in ends):
             return roles.STYLE_IMAGE
         return roles.IMAGE
 
-    # Values that other nodes carry.
-
-    def literal(self, node: str, field: str, *, is_text: bool) -> Target | None:
-        """The input that holds the value which reaches this one, if some input does."""
-        seen: set[Target] = set()
-        todo = [Target(node, field)]
+    def ends(self, node: str) -> Iterator[str]:
+        """The classes of the nodes that a picture ends in."""
+        seen: set[str] = set()
+        todo = [node]
         while todo:
-            place = todo.pop()
-            if place in seen:
-                continue
-            seen.add(place)
-            value = self.inputs(place.node).get(place.input)
-            if graphs.is_link(value):
-                todo.extend(Target(value[0], carried) for carried in reversed(self.carried(value[0])))
-            elif isinstance(value, str) if is_text else is_number(value):
-                return place
-        return None
-
-    def carried(self, node: str) -> list[str]:
-        """The inputs that a node's output may be, the likeliest first."""
-        inputs = self.inputs(node)
-        class_type = self.graph[node]["class_type"]
-        if any(word in class_type for word in COMPUTES):
-            return []
-        if {"on_true", "on_false"} & inputs.keys():
-            return self.switched(node)
-        if class_type in TEXT_JOINERS:
-            parts = [field for field in TEXT_JOINERS[class_type] if field in inputs]
-            return sorted(parts, key=lambda field: (not graphs.is_link(inputs[field]), -len(str(inputs[field]))))
-        return [field for field in CARRIED if field in inputs]
-
-    def switched(self, node: str) -> list[str]:
-        inputs = self.inputs(node)
-        state = inputs.get("switch")
-        if graphs.is_link(state):
-            state = self.inputs(state[0]).get("value")
-        return ["on_true", "on_false"] if state is True else ["on_false", "on_true"]
-
-
-def is_number(value: object) -> bool:
-    """Whether this is a number as JSON has them."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+            for user, field, slot in self.users.get(todo.pop(), []):
+                class_type = self.graph[user]["class_type"]
+                if slot != 0 or user in seen or class_type in meanings.ONLOOKERS:
+                    continue
+                seen.add(user)
+                is_end = field not in {"image", "images", "input"} or meanings.ENDS & self.inputs(user).keys()
+                if is_end or any(word in class_type for word in (*meanings.CONTROLS, *meanings.STYLES)):
+                    yield class_type
+                else:
+                    todo.append(user)

@@ -248,6 +248,7 @@ GOLDEN: list[tuple[str, Nodes, dict[str, list[str] | None]]] = [
         {
             "seed": ["20.noise_seed"], "cfg": ["21.cfg"], "sampler": ["22.sampler_name"], "guidance": ["24.guidance"],
             "scheduler": ["23.scheduler"], "steps": ["23.steps"], "denoise": ["23.denoise"],
+            "width": ["5.width", "25.width"], "height": ["5.height", "25.height"],
         },
     ),
     (

@@ -139,7 +139,8 @@ def _joined(
     said: dict[str, _Said] = {}
     for each in spoken:
         target = Target(each.node, each.field)
-        targets = moved.get(target, (target,) if each.node in graph else ())
+        is_there = each.node in graph and each.field in graph[each.node]["inputs"]
+        targets = moved.get(target, (target,) if is_there else ())
         if targets:
             known = said.get(each.name)
             said[each.name] = (
@@ -164,12 +165,16 @@ def _first_come(said: Iterable[_Said]) -> list[_Said]:
 
 def _primitives(graph: graphs.Graph, titled: Mapping[Target, str], found: Iterable[walking.Finding]) -> list[_Said]:
     """Titled primitives that the walk met, with the inputs that it joined to them, and those on the outermost level."""
-    spoken = [*_scalars(graph, primitives.parameters(graph)), *_of_editor(graph, titled)]
+    spoken = _joined(graph, list(_of_editor(graph, titled)), {})
+    spoken.extend(
+        _Said(about=each, targets=(Target(each.node, each.field),))
+        for each in _scalars(graph, primitives.parameters(graph))
+    )
     joined = {target: each for each in found if each.role in inference.SHARED for target in each.targets}
     reached = {target for each in found for target in each.targets}
     said: list[_Said] = []
     taken: set[Target] = set()
-    for each in _joined(graph, spoken, {}):
+    for each in spoken:
         targets = tuple(target for target in each.targets if target not in taken)
         if not any(target in reached or ":" not in target.node for target in targets):
             continue
