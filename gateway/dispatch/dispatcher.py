@@ -9,7 +9,8 @@ the one place where an attempt's end is written, and the one place that is shiel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,12 +18,14 @@ from urllib.parse import urlsplit
 import structlog
 
 from gateway import assets, ports
-from gateway.dispatch import attempt, drive, fleet, inputs, link
-from gateway.domain import errors, model
+from gateway.dispatch import drive, fleet, foresight, inputs, learning, link, tools, watching
+from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
+from gateway.domain.states import JobStatus
 
 _log = structlog.get_logger("gateway.dispatch")
+_LOST_SECONDS: Final = 86_400.0  #: a prompt that was given up longer ago does not show up any more
 _TICK_SECONDS: Final = 1.0  #: between looks at leases, due retries and workers, when no signal comes
 
 
@@ -32,9 +35,12 @@ class Options:
 
     owner: str  #: who holds the worker leases: this gateway, the same after a restart on the same data
     lease: float = 45.0  #: must outlast a POST's time-out (decision 8 of the design)
-    dead_after: float = 120.0  #: a silent attempt on a local worker whose process uses no CPU is dead after this
+    post: float = 30.0  #: the time-out of a POST
     catalog_refresh: float = 600.0
-    patience: attempt.Patience = field(default_factory=attempt.Patience)
+    affinity: float = 30.0  #: for so long a job may leave places to others, to be done sooner than there
+    patience: tools.Patience = field(default_factory=tools.Patience)
+    care: watching.Care = field(default_factory=watching.Care)
+    runs: durations.Patience = field(default_factory=durations.Patience)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +52,14 @@ class Ties:
     bus: ports.Bus
     assets: assets.Assets
     connect: ports.Connect
-    choose: ports.Choose
+    choose: ports.Choose | None  #: None: where it is expected to finish first
     clock: ports.Clock
     new_id: ports.NewId
     secret_of: Callable[[model.JobId], str | None]
     forget_secret: Callable[[model.JobId], None]
     restart_worker: Callable[[model.WorkerId, str], Awaitable[None]]  #: ours are restarted, others are left alone
+    learned: ports.Learned
+    chance: Callable[[], float] = random.random  #: 0..1, for jitter
 
 
 class Dispatch:
@@ -65,18 +73,41 @@ class Dispatch:
         self._placing = True
         self._waiting = True  #: whether jobs may wait that an idle worker could take
         self._leased_at = 0.0
-        tools = attempt.Tools(
+        self._requirements: Mapping[str, Requirements] = {}
+        self._learning = learning.Learning(
+            store=ties.learned, clock=ties.clock, durations=durations.Durations(patience=options.runs)
+        )
+        self._foresight = foresight.Foresight(
+            clock=ties.clock, costs=self._learning.costs, patience=options.affinity
+        )
+        self._watchdog = watching.Watchdog(
+            care=options.care, clock=ties.clock, learning=self._learning, restart=ties.restart_worker
+        )
+        self._driver = drive.Driver(
+            tools=self._tools(),
+            on_free=self._place_freed,
+            on_requeue=self._wake,
+            forget=ties.forget_secret,
+            sharing=self._fleet.sharing,
+            post_seconds=options.post,
+        )
+        self._tend_now = asyncio.Event()
+
+    def _tools(self) -> tools.Tools:
+        ties, patience = self._ties, self._options.patience
+        return tools.Tools(
             queue=ties.queue,
             bus=ties.bus,
             assets=ties.assets,
             clock=ties.clock,
             secret_of=ties.secret_of,
-            patience=options.patience,
+            patience=patience,
+            learning=self._learning,
+            foresight=self._foresight,
+            chance=ties.chance,
+            larger=lambda claim, than: self._fleet.has_larger(self._requirements.get(claim.requirements_key), than),
+            backoff=retrying.Backoff(first=patience.retry, most=patience.retry_most),
         )
-        self._driver = drive.Driver(
-            tools=tools, on_free=self._place_freed, on_requeue=self._wake, forget=ties.forget_secret
-        )
-        self._tend_now = asyncio.Event()
 
     # -- the fleet, for people ----------------------------------------------------------------------------------
 
@@ -91,6 +122,14 @@ class Dispatch:
     def able(self, wanted: Requirements) -> Sequence[model.WorkerId]:
         """The workers that told of having all of this."""
         return self._fleet.able(wanted)
+
+    def known(self) -> Mapping[model.WorkerId, NodeCatalog | None]:
+        """What each worker has told of itself; None while it has told nothing."""
+        return {worker: member.link.catalog for worker, member in self._fleet.members.items()}
+
+    async def object_info(self, worker: model.WorkerId) -> Mapping[str, object]:
+        """A worker's whole `GET /object_info`, asked for anew; NotFound, WorkerError."""
+        return await self._fleet.get(worker).link.client.object_info()
 
     async def add(self, url: str, *, worker_id: str | None = None, depth: int = 1) -> model.WorkerView:
         """Take a ComfyUI elsewhere into use, and again after a restart; Conflict when id or url is taken."""
@@ -145,6 +184,8 @@ class Dispatch:
             member = self._fleet.members.get(process.id)
             if member is None or member.worker.url != process.url:
                 member = await self.adopt_worker(worker)
+            if member.process is not None and process.pid not in {None, member.process.pid}:
+                member.new_process()
             member.process = process
 
     def _member(self, worker: model.Worker) -> fleet.Member:
@@ -190,6 +231,7 @@ class Dispatch:
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
+        await self._learning.load()
         async with asyncio.TaskGroup() as group:
             self._group = group
             for member in self._fleet.members.values():
@@ -205,6 +247,7 @@ class Dispatch:
             await self._driver.wait(grace)
         for member in self._fleet.members.values():
             await self._driver.hand_back(member)
+        await self._learning.keep(now=True)
         await self._ties.workers.release(owner=self._options.owner)
 
     async def close(self) -> None:
@@ -244,22 +287,35 @@ class Dispatch:
         """Claim until every place is taken or nothing is left that fits."""
         self._waiting = True  # a place that becomes free meanwhile calls for another round
         while self._placing and any(member.takes_work for member in self._fleet.members.values()):
-            slots = self._fleet.slots(await self._ties.queue.requirements())
+            self._requirements = await self._ties.queue.requirements()
+            self._foresight.learn_needs(self._requirements)
+            slots = self._foresight.warm(self._fleet.slots(self._requirements))
             if not slots:
                 return
             now = self._ties.clock()
-            claimed = await self._ties.queue.claim(slots, self._ties.choose, now=now, new_id=self._ties.new_id)
+            placing = self._foresight.choosing(lambda: self._fleet.standings(self._requirements))
+            choose = self._choosing(placing, now)
+            claimed = await self._ties.queue.claim(slots, choose, now=now, new_id=self._ties.new_id)
+            self._foresight.chosen(placing, claimed)
             for claim in claimed.claims:
-                self._start(claim)
+                self._start(claim, alone=claim.job_id in choose.alone)
             if not claimed.claims or not claimed.waiting:
                 self._waiting = claimed.waiting
                 return
 
-    def _start(self, claim: model.Claim) -> None:
+    def _choosing(self, placing: foresight.Choosing, now: float) -> fitting.Fitting:
+        return fitting.Fitting(
+            choose=self._ties.choose or placing,
+            places=lambda: self._fleet.places(self._requirements),
+            demand=self._learning.memory.demand,
+            now=now,
+        )
+
+    def _start(self, claim: model.Claim, *, alone: bool = False) -> None:
         """A member that vanished this very moment leaves the attempt open; it is adopted or lost later."""
         member = self._fleet.members.get(claim.attempt.worker)
         if member is not None:
-            self._driver.start(member, claim)
+            self._driver.start(member, claim, alone=alone)
 
     async def _tend(self) -> None:
         """Keep leases, adopt what is found open, finish drains, and look after workers that seem dead."""
@@ -304,6 +360,7 @@ class Dispatch:
         self._leased_at = now
         for worker, member in members.items():
             epoch = held.get(worker)
+            member.leased_until = 0.0 if epoch is None else now + self._options.lease
             if epoch == member.epoch:
                 continue
             if member.epoch is not None:
@@ -311,12 +368,18 @@ class Dispatch:
                 await self._driver.drop(member)
             if epoch is not None:
                 await self._adopt_attempts(worker)
+                await self._suspect_lost(member, now)
             member.epoch = epoch
 
     async def _adopt_attempts(self, worker: model.WorkerId) -> None:
         for claim in await self._ties.queue.open_claims((worker,)):
             _log.info("attempt_found_open", job=claim.job_id, attempt=claim.attempt.id, worker=worker)
             self._start(claim)
+
+    async def _suspect_lost(self, member: fleet.Member, now: float) -> None:
+        """What was lost on this worker before we drove it may still show up there."""
+        lost = await self._ties.queue.given_up(member.worker.id, since=now - _LOST_SECONDS)
+        member.link.suspect(lost)
 
     async def _finish_drains(self) -> None:
         for member in tuple(self._fleet.members.values()):
@@ -326,14 +389,18 @@ class Dispatch:
 
     async def _look_after_workers(self) -> None:
         now = self._ties.clock()
-        for member in tuple(self._fleet.members.values()):
-            if member.link.state is link.LinkState.QUARANTINED and member.process is not None:
-                await self._restart(member, member.link.reason or "quarantined")
-            elif self._is_dead(member, now):
-                member.link.quarantine("its execution thread is dead: it answers, but nothing runs")
-            elif member.link.condemned:
-                await self._sweep(member)
+        members = tuple(self._fleet.members.values())
+        for member in members:
+            await self._watchdog.look(member)
             self._refresh_if_due(member, now)
+        await watching.recycle(members, self._watchdog)
+
+    async def _expire(self) -> None:
+        """End jobs that have waited for longer than they may."""
+        for job_id in await self._ties.queue.expire(now=self._ties.clock()):
+            _log.info("job_expire", job=job_id)
+            self._ties.bus.publish(job_id, model.StatusChanged(status=JobStatus.EXPIRED))
+            self._ties.forget_secret(job_id)
 
     def _refresh_if_due(self, member: fleet.Member, now: float) -> None:
         """Ask anew what a worker can run, beside everything else: some take over a minute to list their models."""
@@ -355,28 +422,6 @@ class Dispatch:
             )
             self._fleet.forget_catalogs()
             self._wake()
-
-    def _is_dead(self, member: fleet.Member, now: float) -> bool:
-        """From outside a dead thread looks like a long silent node: only silence *and* an idle process count."""
-        process = member.process
-        if process is None or process.idle_seconds is None or member.link.state is not link.LinkState.READY:
-            return False
-        limit = self._options.dead_after
-        silent = [now - run.heard_at >= limit for run in member.runs.values() if run.posted_at is not None]
-        return bool(silent) and all(silent) and process.idle_seconds >= limit
-
-    async def _restart(self, member: fleet.Member, reason: str) -> None:
-        if member.restarting != member.link.since:
-            member.restarting = member.link.since
-            _log.warning("worker_restart", worker=member.worker.id, reason=reason)
-            await self._ties.restart_worker(member.worker.id, reason)
-
-    @staticmethod
-    async def _sweep(member: fleet.Member) -> None:
-        try:
-            await member.link.sweep()
-        except errors.WorkerError as error:
-            _log.info("sweep_failed", worker=member.worker.id, reason=error.message)
 
 
 def _remote(url: str, worker_id: str | None, depth: int, now: float) -> model.Worker:
