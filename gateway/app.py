@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from gateway import building, dispatch, ports, retention
+from gateway import authoring, building, dispatch, ports, retention
 from gateway.adapters import datadir, processes
 from gateway.api import app as api
 from gateway.api import parts
@@ -105,6 +105,7 @@ async def _wind_down(built: _Built, stop: Stop, grace: float) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Built:
     parts: parts.Parts
+    shelf: authoring.Shelf
     dispatch: dispatch.Dispatch
     retention: retention.Retention
     reaper: reaping.Reaper
@@ -116,6 +117,7 @@ class _Built:
         """Everything that runs beside the HTTP server."""
         yield "dispatch", self.dispatch.run()
         yield "retention", self.retention.run()
+        yield "templates", self.shelf.run()
         yield "reaping", self._reap()
         if supervisor is None:
             self.local_known.set()
@@ -148,8 +150,10 @@ async def _build(
     await foundation.limit_tenants()
     dispatcher = foundation.dispatch(supervisor)
     stack.push_async_callback(dispatcher.close)
+    shelf = await foundation.shelf(dispatcher)
     return _Built(
-        parts=foundation.parts(dispatcher),
+        parts=foundation.parts(dispatcher, shelf),
+        shelf=shelf,
         dispatch=dispatcher,
         retention=foundation.retention(),
         reaper=foundation.reaper(dispatcher),

@@ -13,7 +13,7 @@ import structlog
 import uuid_utils
 
 import gateway
-from gateway import assets, dispatch, ports, retention, submission
+from gateway import assets, authoring, dispatch, ports, retention, submission
 from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
 from gateway.api import auth, parts
 from gateway.dispatch import reaping
@@ -56,7 +56,7 @@ class Foundation:
     bus: ports.Bus
     assets: assets.Assets
     secrets: submission.Secrets
-    library: template_folders.TemplateFolders
+    files: template_folders.TemplateFolders
     connect: ports.Connect
     clock: ports.Clock
 
@@ -66,7 +66,7 @@ class Foundation:
     ) -> Foundation:
         """Open store and blobs; `stack` closes them."""
         clock: ports.Clock = time.time
-        folders = template_folders.TemplateFolders((templates.builtin_folder(), *settings.template_folders))
+        folders = template_folders.TemplateFolders(settings.template_folders, shipped=templates.builtin_folder())
         known_store = await store.open_store(settings.database or data.database, clock=clock)
         stack.push_async_callback(known_store.close)
         adapters = fit(Adapters(store=known_store, blobs=blobs.open_blobs(settings.blobs or data.blobs)))
@@ -85,7 +85,7 @@ class Foundation:
                 retention=settings.retention.uploads,
             ),
             secrets=submission.Secrets(clock),
-            library=folders,
+            files=folders,
             connect=adapters.connect,
             clock=clock,
         )
@@ -105,7 +105,7 @@ class Foundation:
             bus=self.bus,
             assets=self.assets,
             connect=self.connect,
-            choose=placement.least_connections,
+            choose=_choose(self.settings),
             clock=self.clock,
             new_id=new_id,
             secret_of=self.secrets.of,
@@ -113,18 +113,31 @@ class Foundation:
             restart_worker=_restarting(supervisor),
             learned=self.store.learned,
         )
-        return dispatch.Dispatch(ties, dispatch.Options(owner=self.owner))
+        return dispatch.Dispatch(ties, dispatch.Options(owner=self.owner, affinity=self.settings.placement.patience))
 
-    def parts(self, dispatcher: dispatch.Dispatch) -> parts.Parts:
+    async def shelf(self, dispatcher: dispatch.Dispatch) -> authoring.Shelf:
+        """The templates, all of them read."""
+        ties = authoring.Ties(
+            files=self.files,
+            store=self.store.templates,
+            workers=dispatcher.known,
+            object_info=dispatcher.object_info,
+            clock=self.clock,
+        )
+        shelf = authoring.Shelf(ties)
+        await shelf.open()
+        return shelf
+
+    def parts(self, dispatcher: dispatch.Dispatch, shelf: authoring.Shelf) -> parts.Parts:
         """What the API stands on."""
         return parts.Parts(
             store=self.store,
             blobs=self.blobs,
             bus=self.bus,
             assets=self.assets,
-            submission=self._submission(dispatcher),
+            submission=self._submission(dispatcher, shelf),
             fleet=dispatcher,
-            library=self.library,
+            templates=shelf,
             access=_access(self.settings),
             clock=self.clock,
             version=gateway.__version__,
@@ -132,20 +145,19 @@ class Foundation:
             public_url=self.settings.public_url,
         )
 
-    def _submission(self, dispatcher: dispatch.Dispatch) -> submission.Submission:
+    def _submission(self, dispatcher: dispatch.Dispatch, shelf: authoring.Shelf) -> submission.Submission:
         ties = submission.Ties(
             jobs=self.store.jobs,
             assets=self.assets,
             bus=self.bus,
             secrets=self.secrets,
-            library=self.library,
+            find=shelf.find,
             catalogs=dispatcher.catalogs,
             probe=images.probe_image,
             bomb_probe=images.refuse_bomb,
             clock=self.clock,
             new_id=new_id,
             draw_seed=_draw_seed,
-            able=dispatcher.able,
         )
         rules = submission.Rules(
             retention=self.settings.retention.jobs,
@@ -175,6 +187,11 @@ class Foundation:
             owner=self.owner,
             present=lambda: {view.id for view in dispatcher.views()},
         )
+
+
+def _choose(settings: Settings) -> ports.Choose | None:
+    """A policy that dispatch shall follow instead of its own."""
+    return placement.least_connections if settings.placement.policy == "least_connections" else None
 
 
 def _draw_seed() -> int:

@@ -1,22 +1,29 @@
-"""Templates from folders: `NAME.json`, the workflow as ComfyUI exports it, and beside it an optional `NAME.toml`."""
+"""Templates from folders: whatever the author saved, and beside it an optional `NAME.toml`.
+
+`NAME.json` is a workflow in either of ComfyUI's formats; `NAME.png`, `.webp`, `.mp4` … a picture, film or sound that
+carries one. Where several of them share a name, the JSON counts. Pictures that sidecars name as `default_file` are no
+templates, nor are those whose name a JSON file has.
+"""
 
 from __future__ import annotations
 
-import re
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from gateway.domain import errors
-from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
-from gateway.domain.templates import building, library, model, sidecar
+from gateway.domain.embedded import reading
+from gateway.domain.templates import building, drafts, library, model, records, references, sidecar
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-MAX_GRAPH_BYTES: Final = 50 * 2**20
+MAX_GRAPH_BYTES: Final = 50 * 2**20  #: of a workflow, or the picture or film that carries one
 MAX_SIDECAR_BYTES: Final = 2**20
 MAX_DEFAULT_FILE_BYTES: Final = 20 * 2**20
+
+Convert = Callable[
+    [drafts.Draft], records.Converted
+]  #: an editor's file becomes a graph; TemplateError, TemplateWaiting
 
 
 def builtin_folder() -> Path:
@@ -26,49 +33,92 @@ def builtin_folder() -> Path:
     return shipped if shipped.is_dir() else package.parent / "workflows"
 
 
-def load(folder: Path) -> library.Library:
+def load(folder: Path, *, convert: Convert | None = None) -> library.Library:
     """Every template of this folder; what is broken is told by name and does not stop the others."""
     if not folder.is_dir():
         raise errors.ConfigError(f"The template folder {folder} does not exist.")
     templates: list[model.Template] = []
     broken: list[library.Broken] = []
-    for name, path in _named(folder).items():
+    waiting: list[library.Waiting] = []
+    for name, path in named(folder).items():
         try:
-            templates.append(load_template(path))
+            templates.append(load_template(path, convert=convert))
         except errors.TemplateError as error:
             broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
-    return library.Library(templates=tuple(templates), broken=tuple(broken))
+        except errors.TemplateWaiting as error:
+            waiting.append(library.Waiting(name=name, source=str(path), reason=error.message))
+    return library.library(tuple(templates), tuple(broken), tuple(waiting))
 
 
-def load_template(path: Path, *, catalog: object_info.NodeCatalog | None = None) -> model.Template:
-    """The template of this `NAME.json`; raises `TemplateError` that names file and key."""
+def load_template(
+    path: Path, *, catalog: object_info.NodeCatalog | None = None, convert: Convert | None = None
+) -> model.Template:
+    """The template of this file; TemplateError that names file and key, TemplateWaiting where it must be converted and
+    nothing can."""
+    draft = read(path)
+    return draft.template(draft.workflow or (convert or _unconverted)(draft), catalog)
+
+
+def _unconverted(draft: drafts.Draft) -> records.Converted:
+    raise errors.TemplateWaiting(
+        f"{Path(draft.source or draft.name).name} is in the format of ComfyUI's editor; what it becomes depends on a "
+        "worker's node classes."
+    )
+
+
+def converting(info: Mapping[str, object]) -> Convert:
+    """The conversion by what this `GET /object_info` tells."""
+    return functools.partial(drafts.converted, info=info)
+
+
+def read(path: Path) -> drafts.Draft:
+    """What this file and its sidecar say; TemplateError that names file and key."""
     name = path.stem
-    if not NAME.fullmatch(name):
+    if not references.NAME.fullmatch(name):
         raise errors.TemplateError(f"{path.name}: a template's name has letters, digits and .-_ only, at most 64.")
-    graph = _graph(path)
+    workflow = workflow_of(_bytes(path, MAX_GRAPH_BYTES), path.name)
     beside = path.with_suffix(".toml")
     if not beside.is_file():
-        return building.build(name, graph, source=str(path), catalog=catalog)
+        return drafts.draft(name, workflow, source=str(path), file=path.name)
     text = _text(beside)
     described = sidecar.read_sidecar(text, beside.name)
     files = {file: _default_file(path.parent, file, beside.name) for file in building.default_files(described)}
-    return building.build(name, graph, described, text=text, files=files, source=str(path), catalog=catalog)
+    return drafts.draft(name, workflow, text=text, described=described, files=files, source=str(path), file=path.name)
 
 
-def _named(folder: Path) -> dict[str, Path]:
-    # A sidecar without its workflow is told as a broken template, too: its author is looking for it.
-    paths = {path.stem: path.with_suffix(".json") for path in folder.iterdir() if path.suffix in {".json", ".toml"}}
-    return dict(sorted(paths.items()))
-
-
-def _graph(path: Path) -> graphs.Graph:
-    data = _bytes(path, MAX_GRAPH_BYTES)
+def workflow_of(data: bytes, source: str) -> object:
+    """The workflow that these bytes are or carry; TemplateError."""
     try:
-        return graphs.parse_graph(orjson.loads(data))
-    except orjson.JSONDecodeError as error:
-        raise errors.TemplateError(f"{path.name} is not JSON: {error}") from None
+        return reading.read_workflow(data, source=source)
     except errors.InvalidRequest as error:
-        raise errors.TemplateError(f"{path.name}: {error.message}", faults=error.faults) from None
+        raise errors.TemplateError(error.message, faults=error.faults) from None
+
+
+def named(folder: Path, *, defaults_of: Callable[[Path], frozenset[str]] | None = None) -> dict[str, Path]:
+    """The files of this folder that are, or should be, templates, by name. `defaults_of` tells the default files that
+    a sidecar names, for those who remember it."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {*reading.SUFFIXES, ".toml"})
+    # A sidecar without its workflow is told as a broken template, too: its author is looking for it.
+    found = {path.stem: path.with_suffix(".json") for path in paths if path.suffix in {".json", ".toml"}}
+    with_json = {path.stem for path in paths if path.suffix == ".json"}
+    media = {
+        path.stem: path
+        for path in reversed(paths)
+        if path.suffix.lower() in reading.MEDIA_SUFFIXES and path.stem not in with_json
+    }
+    if media:
+        sidecars = (path for path in paths if path.suffix == ".toml")
+        shown = frozenset[str]().union(*map(defaults_of or default_files, sidecars))
+        found |= {stem: path for stem, path in media.items() if path.name not in shown}
+    return dict(sorted(found.items()))
+
+
+def default_files(path: Path) -> frozenset[str]:
+    """The default files that this sidecar names; none when it cannot be read, which is told where it is needed."""
+    try:
+        return frozenset(building.default_files(sidecar.read_sidecar(_text(path), path.name)))
+    except errors.TemplateError:
+        return frozenset()
 
 
 def _text(path: Path) -> str:

@@ -12,7 +12,21 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway.api import assets, batches, errors, guard, health, jobs, measure, openapi, templates, workers
+from gateway.api import (
+    assets,
+    batches,
+    errors,
+    guard,
+    health,
+    jobs,
+    measure,
+    openapi,
+    queue,
+    template_versions,
+    template_writing,
+    templates,
+    workers,
+)
 from gateway.api.parts import Parts
 
 
@@ -63,7 +77,9 @@ def _routed(version: str) -> FastAPI:
     )
     app.router.routes.append(Route("/", _home, include_in_schema=False))
     plain = (jobs.plain_router, assets.plain_router)
-    for router in (*plain, *(each.router for each in (jobs, assets, templates, batches, workers, health, openapi))):
+    of_templates = (templates, template_writing, template_versions)
+    modules = (jobs, assets, *of_templates, batches, queue, workers, health, openapi)
+    for router in (*plain, *(module.router for module in modules)):
         app.router.routes.extend(router.routes)
     app.openapi = openapi.of(app, version=version)
     return app

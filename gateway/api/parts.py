@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,8 +12,7 @@ from gateway import ports
 from gateway.api import auth, metrics, streams
 
 if TYPE_CHECKING:
-    from gateway import assets, submission
-    from gateway.domain.templates import library
+    from gateway import assets, authoring, submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Parts:
     assets: assets.Assets
     submission: submission.Submission
     fleet: ports.Fleet
-    library: Callable[[], library.Library]  #: the templates as they are now
+    templates: authoring.Shelf
     access: auth.Access
     clock: ports.Clock
     version: str

@@ -1,14 +1,13 @@
-"""Templates: which there are, what they take, and ordering them."""
+"""Templates: which there are, what they take, whether workers would run them, and ordering them."""
 
 from __future__ import annotations
 
-import urllib.parse
+import uuid
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from gateway.api import (
     auth,
@@ -22,12 +21,11 @@ from gateway.api import (
     present,
     schemas,
     template_forms,
+    template_shapes,
     waiting,
 )
 from gateway.api import errors as api_errors
-from gateway.domain import errors, model
-from gateway.domain.templates import describe, library
-from gateway.domain.templates import model as templates
+from gateway.domain import model
 
 router = APIRouter(tags=["templates"])
 
@@ -44,113 +42,6 @@ Inputs = Annotated[
         }
     ),
 ]
-
-
-class Fault(BaseModel):
-    """One thing that is wrong or missing, with its place."""
-
-    reason: str
-    message: str
-    parameter: str | None = None
-    node: str | None = None
-    class_type: str | None = None
-    field: str | None = None
-    index: int | None = None
-
-
-class TemplateUrls(BaseModel):
-    """Follow-up links, host-relative with any mount prefix."""
-
-    self: schemas.UriReference
-    jobs: schemas.UriReference
-
-
-class TemplateSummary(BaseModel):
-    """A template as the list shows it."""
-
-    name: str = Field(examples=["sdxl"])
-    version: str = Field(description="Changes with the content of its files.")
-    title: str
-    description: str | None
-    tags: list[str]
-    inferred: bool = Field(description="The parameters were found by walking the graph.")
-    parameters: list[str]
-    runnable: bool | None = Field(
-        description="Whether a known worker has all node classes and model files; null while no worker is known."
-    )
-    urls: TemplateUrls
-
-
-class BrokenTemplate(BaseModel):
-    """A template file that cannot be used."""
-
-    name: str
-    source: str = Field(description="The file's name.")
-    reason: str
-    faults: list[Fault]
-
-
-class TemplateList(BaseModel):
-    """All templates and broken files, by name."""
-
-    templates: list[TemplateSummary]
-    broken: list[BrokenTemplate]
-
-
-class Target(BaseModel):
-    """An input of a node that a parameter sets."""
-
-    node: str
-    input: str
-
-
-class TemplateParameter(BaseModel):
-    """One value that an order may or must give."""
-
-    name: str = Field(examples=["prompt"])
-    type: templates.ParameterType
-    role: str | None = Field(description="What it means across templates: prompt, width, seed …")
-    title: str | None
-    description: str | None
-    required: bool
-    default: Any
-    default_file: str | None = Field(description="A file that ships with the template.")
-    minimum: float | None
-    maximum: float | None
-    step: float | None
-    choices: list[Any]
-    multiline: bool
-    targets: list[Target]
-
-
-class TemplateOutput(BaseModel):
-    """A node whose files are results."""
-
-    name: str
-    node: str
-    title: str | None
-    description: str | None
-
-
-class TemplateDetail(BaseModel):
-    """All there is to know about a template, but for its graph."""
-
-    name: str
-    version: str
-    title: str
-    description: str | None
-    tags: list[str]
-    inferred: bool
-    parameters: list[TemplateParameter]
-    outputs: list[TemplateOutput]
-    requirements: dict[str, Any] = Field(
-        description="Node classes, model files by input, node packs and where to get the files."
-    )
-    json_schema: dict[str, Any] = Field(serialization_alias="schema", description="JSON Schema of `inputs`.")
-    runnable: bool | None
-    workers: list[str] | None = Field(description="Workers that can run it; null while none is known.")
-    lacking: list[Fault] = Field(description="What the nearest known worker lacks, when none can run it.")
-    urls: TemplateUrls
 
 
 class TemplateOrder(body.RequestBody):
@@ -171,78 +62,81 @@ class TemplateOrder(body.RequestBody):
         }
 
 
-Name = Annotated[str, Path(description="The template's name.", max_length=200, examples=["sdxl"])]
+Name = Annotated[
+    str,
+    Path(
+        description="The template's name; `name@stable`, or another alias; `name@latest`; or `name@` and the beginning "
+        "of a version. A name alone is its alias `stable` where that is set, else the latest version.",
+        max_length=200,
+        examples=["sdxl"],
+    ),
+]
 
 
 @router.get(
     "/v1/templates",
     operation_id="listTemplates",
     summary="All templates",
-    response_model=TemplateList,
+    response_model=template_shapes.TemplateList,
     responses=api_errors.documented(),
 )
 async def list_templates(known: parts.PartsDep, _caller: auth.CallerDep, links: links.LinksDep) -> Response:
     """The templates that can be ordered, and the files that should have been templates, with the reason."""
-    found = known.library()
-    shape = TemplateList(
-        templates=[_summary(known, links, template) for template in found.templates],
-        broken=[_broken(item) for item in found.broken],
+    found = known.templates.library()
+    shape = template_shapes.TemplateList(
+        templates=[template_shapes.summary(known, links, template) for template in found.templates],
+        broken=[template_shapes.broken(item) for item in found.broken],
+        waiting=[template_shapes.waiting(item) for item in found.waiting],
     )
     return present.answer(shape)
-
-
-def _summary(known: parts.Parts, links_: links.Links, template: templates.Template) -> TemplateSummary:
-    lacking = known.submission.lacking(template)
-    return TemplateSummary(
-        **describe.summary(template),
-        runnable=None if lacking is None else not lacking,
-        urls=_urls(links_, template.name),
-    )
-
-
-def _broken(broken: library.Broken) -> BrokenTemplate:
-    return BrokenTemplate(
-        name=broken.name,
-        source=PurePath(broken.source).name,
-        reason=broken.reason,
-        faults=[_fault(fault) for fault in broken.faults],
-    )
-
-
-def _fault(fault: errors.Fault) -> Fault:
-    return Fault(**fault.as_dict())
-
-
-def _urls(links_: links.Links, name: str) -> TemplateUrls:
-    link = links_.path(f"/v1/templates/{urllib.parse.quote(name, safe='')}")
-    return TemplateUrls(self=link, jobs=f"{link}/jobs")
 
 
 @router.get(
     "/v1/templates/{name}",
     operation_id="getTemplate",
     summary="What a template takes",
-    response_model=TemplateDetail,
+    response_model=template_shapes.TemplateDetail,
     responses=api_errors.documented(404),
 )
 async def get_template(known: parts.PartsDep, _caller: auth.CallerDep, links: links.LinksDep, name: Name) -> Response:
     """Its parameters with types, bounds and defaults, as a JSON Schema too; its outputs; what it needs of a worker.
 
-    404 suggests near misses; 422 `invalid_template` tells what is wrong with a broken file.
+    The choices of model parameters are the files that at least one worker has. 404 suggests near misses; 422
+    `invalid_template` tells what is wrong with a broken file; 503 `template_waiting` that no worker is known by which
+    the editor's file could be converted.
     """
-    template = known.library().get(name)
-    about = describe.detail(template)
-    lacking = known.submission.lacking(template)
-    able = known.submission.able(template)
-    shape = TemplateDetail(
-        **{key: value for key, value in about.items() if key != "schema"},
-        json_schema=about["schema"],
-        runnable=None if lacking is None else not lacking,
-        workers=None if able is None else list(able),
-        lacking=[_fault(fault) for fault in lacking or ()],
-        urls=_urls(links, name),
+    template = await known.templates.find(name)
+    return answer(template_shapes.detail(known, links, template, reference=name))
+
+
+def answer(
+    shape: template_shapes.TemplateDetail, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A template as an answer."""
+    return Response(
+        shape.model_dump_json(by_alias=True, exclude_unset=True),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
     )
-    return Response(shape.model_dump_json(by_alias=True, exclude_unset=True), media_type="application/json")
+
+
+@router.get(
+    "/v1/templates/{name}/preflight",
+    operation_id="preflightTemplate",
+    summary="Whether each worker would run it",
+    response_model=template_shapes.Preflight,
+    responses=api_errors.documented(404),
+)
+async def preflight(known: parts.PartsDep, _caller: auth.CallerDep, name: Name) -> Response:
+    """The template with its defaults, checked against what every worker tells of its node classes: inputs, types,
+    ranges, choices, links, and model files. What it would refuse comes with node, field and the nearest valid value.
+
+    Checked anew when the template or the worker changes. What callers must give is not judged here; each order is
+    checked with its own values, and goes only to workers that take it.
+    """
+    template = await known.templates.find(name)
+    return present.answer(template_shapes.checked(template, known.templates.verdicts(template)))
 
 
 def _order_documented() -> Mapping[str, Any]:
@@ -284,9 +178,11 @@ async def order(
     call = calls.of(request)
     known, caller, key = call.parts, call.caller, fields.idempotency_key(key)
     if multipart.is_multipart(request):
-        template = known.library().get(name)
+        template = await known.templates.find(name, key=key or str(uuid.uuid4()))
+        # What the form was read by is what runs, whichever version another look would draw.
+        pinned = f"{template.name}@{template.version}"
         async with template_forms.reading(request, known, caller.tenant, template) as value:
-            job = await _submit(known, caller, name, body.validated(TemplateOrder, value), key)
+            job = await _submit(known, caller, pinned, body.validated(TemplateOrder, value), key)
     else:
         shape = await body.read_object(request, TemplateOrder, limit=known.limits.json_body)
         job = await _submit(known, caller, name, shape, key)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway import settings
-from gateway.adapters import datadir, gpus, template_folders, templates
+from gateway.adapters import datadir, gpus, templates
 from gateway.domain import errors
 from gateway.settings import Settings
 from gateway.supervisor import comfyui, listening
@@ -131,7 +131,9 @@ async def _storage(given: Settings, data: datadir.DataDir) -> AsyncIterator[Find
 
 def _templates(given: Settings) -> Iterator[Finding]:
     try:
-        found = template_folders.TemplateFolders((templates.builtin_folder(), *given.template_folders))()
+        found = templates.load(templates.builtin_folder())
+        for folder in given.template_folders:
+            found = found.with_over(templates.load(folder))
     except errors.GatewayError as error:
         yield _wrong("templates", error.message, "see --workflows")
         return

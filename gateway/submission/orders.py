@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -14,13 +14,21 @@ from gateway import assets, ports
 from gateway.domain import errors, model
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
-from gateway.domain.templates import library as libraries
+from gateway.domain.costs import sketch as sketches
 from gateway.domain.templates import model as templates
 from gateway.submission import checks, pictures, planning, references, rules, secrets
 
 API_KEY: Final = "api_key_comfy_org"
 _MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
 _BREATH: Final = 20  #: members of a batch that are planned before others get a turn
+
+
+class Find(Protocol):
+    """Finds the template that an order means."""
+
+    def __call__(self, reference: str, *, key: str | None = None) -> Awaitable[templates.Template]:
+        """The template behind `name`, `name@alias` or `name@version`; NotFound, TemplateError, TemplateWaiting."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +39,13 @@ class Ties:
     assets: assets.Assets
     bus: ports.Bus
     secrets: secrets.Secrets
-    library: Callable[[], libraries.Library]  #: the templates as they are now
+    find: Find  #: templates, by what orders call them
     catalogs: Callable[[], Sequence[object_info.NodeCatalog]]  #: of the workers that told theirs; distinct
     probe: pictures.Probe  #: refuses what is no sound picture
     bomb_probe: pictures.Probe  #: refuses pictures that are far too large once they are unpacked
     clock: ports.Clock
     new_id: ports.NewId
     draw_seed: Callable[[], int]
-    able: Callable[[graphs.Requirements], Sequence[model.WorkerId]] | None = None  #: workers that have all of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +129,17 @@ class Submission:
     ) -> model.Job:
         """Queue a template with these inputs.
 
-        NotFound and TemplateError for the name, InvalidInputs, MissingAsset or InvalidWorkflow for the inputs.
+        NotFound, TemplateError and TemplateWaiting for the name, InvalidInputs, MissingAsset or InvalidWorkflow for
+        the inputs. A candidate that gets a share of the orders is drawn by the idempotency key, else by the job's id.
         """
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
         async with self._turns:
-            plan = await self._planner.plan(tenant, self._ties.library().get(name), inputs)
-            job, faults = self._planned_job(tenant, plan, wishes)
+            job_id = self._ties.new_id()
+            template = await self._ties.find(name, key=idempotency_key or job_id)
+            plan = await self._planner.plan(tenant, template, inputs)
+            job, faults = self._planned_job(tenant, plan, wishes, job_id)
             if faults:
                 raise _refused_by_all(faults)
             return (await self._queue([job], wishes))[0]
@@ -154,28 +164,15 @@ class Submission:
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
-        template = self._ties.library().get(name)
+        batch_id = model.BatchId(self._ties.new_id())
+        template = await self._ties.find(name, key=idempotency_key or batch_id)
         if isinstance(inputs, Mapping):
             plans = await self._plan_copies(tenant, template, inputs, n or 1)
         else:
             plans = await self._plan_each(tenant, template, inputs)
         jobs = await self._planned_jobs(tenant, plans, wishes)
-        batch = model.NewBatch(
-            id=model.BatchId(self._ties.new_id()), created_at=jobs[0].created_at, metadata=wishes.metadata
-        )
+        batch = model.NewBatch(id=batch_id, created_at=jobs[0].created_at, metadata=wishes.metadata)
         return Ordered(batch=batch, template=template.name, jobs=await self._queue(jobs, wishes, batch))
-
-    def lacking(self, template: templates.Template) -> tuple[errors.Fault, ...] | None:
-        """What the known worker that comes nearest to running the template lacks; None while no worker is known."""
-        catalogs = self._ties.catalogs()
-        lacks = [catalog.lacks(template.requirements) for catalog in catalogs]
-        return tuple(map(template.explained, min(lacks, key=len))) if lacks else None
-
-    def able(self, template: templates.Template) -> Sequence[model.WorkerId] | None:
-        """The workers that have all that the template needs; None while no worker is known."""
-        if self._ties.able is None or not self._ties.catalogs():
-            return None
-        return self._ties.able(template.requirements)
 
     # Batches.
 
@@ -228,7 +225,7 @@ class Submission:
         for index, plan in enumerate(plans):
             if index % _BREATH == 0:
                 await asyncio.sleep(0)
-            job, found = self._planned_job(tenant, plan, wishes)
+            job, found = self._planned_job(tenant, plan, wishes, self._ties.new_id())
             faults += _indexed(found, index)
             jobs.append(dataclasses.replace(job, batch_index=index))
             if len(faults) >= _MAX_FAULTS:
@@ -249,7 +246,7 @@ class Submission:
             raise errors.InvalidWorkflow(f"The workflow cannot run. {faults[0].message}", faults=faults)
 
     def _planned_job(
-        self, tenant: model.TenantId, plan: planning.Plan, wishes: Wishes
+        self, tenant: model.TenantId, plan: planning.Plan, wishes: Wishes, job_id: str
     ) -> tuple[model.NewJob, list[errors.Fault]]:
         """The job of a plan, and why no known worker would run it."""
         catalogs = self._ties.catalogs()
@@ -257,7 +254,11 @@ class Submission:
         faults = [_with_parameter(plan.template, fault) for fault in checks.refusals(plan.graph, needs, catalogs)]
         job = self._new_job(tenant, plan.graph, needs, plan.assets, wishes)
         job = dataclasses.replace(
-            job, template=plan.template.name, template_version=plan.template.version, inputs=plan.inputs
+            job,
+            id=model.JobId(job_id),
+            template=plan.template.name,
+            template_version=plan.template.version,
+            inputs=plan.inputs,
         )
         return job, faults
 
@@ -282,6 +283,7 @@ class Submission:
             metadata=wishes.metadata,
             max_tries=self._rules.max_tries,
             needs_secret=wishes.api_key is not None,
+            sketch=sketches.sketch(graph),
         )
 
     async def _queue(

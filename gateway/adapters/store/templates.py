@@ -6,20 +6,16 @@ import asyncio
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import schema, units
+from gateway.adapters.store import schema, statements, units
 from gateway.adapters.store.columns import Json, Word
 from gateway.domain import errors
-from gateway.domain.comfy import graph as graphs
 from gateway.domain.templates import records
-
-if TYPE_CHECKING:
-    from gateway.adapters.store import statements
 
 _versions, _heads, _aliases = schema.template_versions, schema.template_heads, schema.template_aliases
 
@@ -147,14 +143,15 @@ class Templates:
         """Point an alias elsewhere."""
         return await self._run.write(lambda tx: _move(tx, template, alias, to))
 
-    async def conversion(self, source: str) -> bytes | None:
-        """The graph that an editor's file was converted to."""
+    async def conversion(self, source: str) -> records.Converted | None:
+        """What an editor's file was converted to."""
         found = await self._run.read(lambda tx: tx.execute(_CONVERSION, {"source": source}).scalar_one_or_none())
-        return None if found is None else zlib.decompress(found)
+        return None if found is None else records.Converted.from_dict(orjson.loads(zlib.decompress(found)))
 
-    async def keep_conversion(self, source: str, graph: bytes) -> None:
+    async def keep_conversion(self, source: str, converted: records.Converted) -> None:
         """Remember a conversion."""
-        values = {"source": source, "graph": zlib.compress(graph, 1), "at": self._clock()}
+        packed = zlib.compress(orjson.dumps(converted.as_dict()), 1)
+        values = {"source": source, "graph": packed, "at": self._clock()}
         await self._run.write(lambda tx: tx.execute(_KEEP_CONVERSION, values))
 
 
@@ -168,7 +165,7 @@ def _packed(versions: Sequence[records.NewVersion], at: float) -> tuple[Rows, Ro
     for each in versions:
         digests = {path: hashlib.blake2b(data, digest_size=32).hexdigest() for path, data in each.content.files.items()}
         files |= {digests[path]: data for path, data in each.content.files.items()}
-        body = {"graph": each.content.graph, "text": each.content.text, "files": digests}
+        body = {**each.content.workflow.as_dict(), "text": each.content.text, "files": digests}
         rows.append(
             {
                 "name": each.name,
@@ -209,7 +206,7 @@ def _content(tx: statements.Transaction, name: str, version: str) -> tuple[dict[
 
 def _unpacked(body: dict[str, Any], files: dict[str, bytes]) -> records.Content:
     return records.Content(
-        graph=graphs.Graph(body["graph"]),
+        workflow=records.Converted.from_dict(body),
         text=body["text"],
         files={path: files[digest] for path, digest in body["files"].items()},
     )

@@ -173,23 +173,41 @@ class NodeCatalog:
 
 def near_class(wrong: str, known: Iterable[str]) -> str:
     """A sentence that suggests a class of nearly this name, or nothing."""
-    return _nearest(wrong.lower(), {name.lower(): name for name in known}, cutoff=_ALIKE)
+    return _suggestion(nearest_class(wrong, known))
 
 
 def near_file(wrong: str, known: Iterable[Any]) -> str:
-    """A sentence that suggests a model file of nearly this name, or nothing; folder and ending do not count, which
-    would make any two short names alike."""
-    return _nearest(_stem(wrong), {_stem(file): file for file in known if isinstance(file, str)}, cutoff=_ALIKE_STEMS)
+    """A sentence that suggests a model file of nearly this name, or nothing."""
+    return _suggestion(nearest_file(wrong, known))
 
 
 def near_choice(wrong: str, known: Iterable[Any]) -> str:
     """A sentence that suggests the nearest of a list's choices, or nothing."""
-    return _nearest(wrong, {text: text for text in known if isinstance(text, str)}, cutoff=_SOMEWHAT_ALIKE)
+    return _suggestion(nearest_choice(wrong, known))
 
 
-def _nearest(wrong: str, known: Mapping[str, str], *, cutoff: float) -> str:
+def nearest_class(wrong: str, known: Iterable[str]) -> str | None:
+    """A class of nearly this name."""
+    return _nearest(wrong.lower(), {name.lower(): name for name in known}, cutoff=_ALIKE)
+
+
+def nearest_file(wrong: str, known: Iterable[Any], *, cutoff: float = _ALIKE_STEMS) -> str | None:
+    """A model file of nearly this name; folder and ending do not count, which would make any two short names alike."""
+    return _nearest(_stem(wrong), {_stem(file): file for file in known if isinstance(file, str)}, cutoff=cutoff)
+
+
+def nearest_choice(wrong: str, known: Iterable[Any], *, cutoff: float = _SOMEWHAT_ALIKE) -> str | None:
+    """The choice of a list that is nearest to this."""
+    return _nearest(wrong, {text: text for text in known if isinstance(text, str)}, cutoff=cutoff)
+
+
+def _nearest(wrong: str, known: Mapping[str, str], *, cutoff: float) -> str | None:
     found = difflib.get_close_matches(wrong[:_LONGEST], known, n=1, cutoff=cutoff)
-    return f" Did you mean {known[found[0]]!r}?" if found else ""
+    return known[found[0]] if found else None
+
+
+def _suggestion(nearest: str | None) -> str:
+    return "" if nearest is None else f" Did you mean {nearest!r}?"
 
 
 def _stem(file: str) -> str:

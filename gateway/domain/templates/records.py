@@ -21,17 +21,32 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """All that a template is made of; two of equal content are the same version."""
+class Converted:
+    """A graph, and what an editor's file told beside it."""
 
     graph: graphs.Graph
-    text: str = ""  #: the sidecar's TOML
-    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  #: the default files that it names
+    #: Inputs that titled primitives of the editor fed: these are not in the graph.
+    titled: Mapping[model.Target, str] = field(default_factory=dict[model.Target, str])
 
-    @property
-    def version(self) -> str:
-        """The digest that names this content."""
-        return model.content_version(self.graph, self.text, self.files)
+    def as_dict(self) -> dict[str, Any]:
+        """JSON of it."""
+        titled = [[target.node, target.input, title] for target, title in self.titled.items()]
+        return {"graph": self.graph, "titled": titled}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Converted:
+        """What `as_dict` wrote."""
+        titled = {model.Target(node, field): title for node, field, title in data["titled"]}
+        return cls(graph=graphs.Graph(data["graph"]), titled=titled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """All that a template is made of."""
+
+    workflow: Converted
+    text: str = ""  #: the sidecar's
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  #: the default files that it names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +86,23 @@ class Move:
     version: str | None
     at: float
     candidate: str | None = None
-    share: float = 0.0
+    share: float = 0.0  #: of the orders that the candidate gets, 0 to 1
+    is_rollback: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON of the move."""
-        return {"version": self.version, "at": self.at, "candidate": self.candidate, "share": self.share}
+        return {
+            "version": self.version,
+            "at": self.at,
+            "candidate": self.candidate,
+            "share": self.share,
+            "is_rollback": self.is_rollback,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Move:
         """The move that `as_dict` wrote."""
-        return cls(version=data["version"], at=data["at"], candidate=data["candidate"], share=data["share"])
+        return cls(**data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +124,14 @@ class Alias:
         return self.now.version is not None
 
     @property
-    def before(self) -> str | None:
-        """The version that a rollback brings back: the latest that it pointed to and does not now."""
-        past = (move.version for move in reversed(self.moves[:-1]))
-        return next((version for version in past if version not in {None, self.now.version}), None)
+    def before(self) -> Move | None:
+        """What a rollback brings back: each takes back one move, and several go further back."""
+        stack: list[Move] = []
+        for move in self.moves:
+            if move.is_rollback:
+                del stack[-1:]
+                if not stack:  # what it went back to is not remembered any more
+                    stack = [move]
+            else:
+                stack.append(move)
+        return stack[-2] if len(stack) > 1 and stack[-2].version is not None else None

@@ -87,13 +87,15 @@ class Sidecar(_Table):
 
 
 def read_sidecar(text: str, source: str) -> Sidecar:
-    """The sidecar that this TOML text is; raises `TemplateError` with every fault, naming file and key."""
+    """The sidecar that this text is, TOML or a JSON object; raises `TemplateError` with every fault, naming file and
+    key."""
+    kind = "JSON" if text.lstrip().startswith("{") else "TOML"  # no TOML begins like that
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise errors.TemplateError(f"{source} is not TOML: {error}") from None
+        data = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except ValueError as error:
+        raise errors.TemplateError(f"{source} is not {kind}: {error}") from None
     except RecursionError:
-        raise errors.TemplateError(f"{source} is not TOML that we read: it is nested too deeply") from None
+        raise errors.TemplateError(f"{source} is not {kind} that we read: it is nested too deeply") from None
     try:
         return Sidecar.model_validate(data)
     except pydantic.ValidationError as error:

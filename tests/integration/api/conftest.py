@@ -18,10 +18,11 @@ from gateway.adapters import bus as bus_adapter
 from gateway.adapters import images
 from gateway.adapters import store as store_adapter
 from gateway.api import app, auth, parts
+from gateway.domain import model
 from gateway.domain.comfy import object_info
-from gateway.domain.templates import library
 from tests.integration.api import driver
 from tests.integration.api.served import Api
+from tests.integration.assets import made as kit
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 Serve = Callable[[Any], Awaitable[str]]
@@ -31,10 +32,6 @@ Serve = Callable[[Any], Awaitable[str]]
 def catalog() -> object_info.NodeCatalog:
     """Four stock nodes, as a real ComfyUI tells them."""
     return object_info.NodeCatalog.parse(orjson.loads((FIXTURES / "object_info_small.json").read_bytes()))
-
-
-def no_templates() -> library.Library:
-    return library.Library(templates=(), broken=())
 
 
 @pytest.fixture
@@ -51,12 +48,13 @@ async def made(store: ports.Store, tmp_path: Path, catalog: object_info.NodeCata
     bus = bus_adapter.MemoryBus()
     signer = assets.Signer(b"0" * 32)
     kept = assets.Assets(store.assets, blobs, clock=time.time, new_id=driver.new_id, signer=signer)
+    shelf = kit.shelf(store, lambda: {model.WorkerId("w1"): catalog})
     ties = submission.Ties(
         jobs=store.jobs,
         assets=kept,
         bus=bus,
         secrets=submission.Secrets(clock=time.time),
-        library=no_templates,
+        find=shelf.find,
         catalogs=lambda: (catalog,),
         probe=images.probe_image,
         bomb_probe=images.refuse_bomb,
@@ -71,7 +69,7 @@ async def made(store: ports.Store, tmp_path: Path, catalog: object_info.NodeCata
         assets=kept,
         submission=submission.Submission(ties),
         fleet=driver.Fleet(),
-        library=no_templates,
+        templates=shelf,
         access=auth.Access(),
         clock=time.time,
         version="0.0.test",

@@ -8,7 +8,7 @@ import itertools
 import struct
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Any
 import uuid_utils
 from PIL import Image
 
-from gateway import assets, ports, submission
+from gateway import assets, authoring, ports, submission
 from gateway.adapters import blobs, bus, images, store
 from gateway.api import auth, parts
-from gateway.domain import model
+from gateway.domain import errors, model
 from gateway.domain.comfy import object_info
 from gateway.domain.templates import library
+from gateway.domain.templates import model as templates
 
 ALICE = model.TenantId("alice")
 BOB = model.TenantId("bob")
@@ -46,7 +47,37 @@ class Known:
 
     catalogs: Sequence[object_info.NodeCatalog] = ()
     library: library.Library = field(default_factory=library.Library)
-    able: Callable[[Any], Sequence[model.WorkerId]] | None = None
+
+
+class NoFiles:
+    """No template files."""
+
+    def look(self) -> ports.FoundFiles:
+        return ports.FoundFiles(own={}, shipped={})
+
+
+async def no_object_info(worker: model.WorkerId) -> Mapping[str, object]:
+    raise errors.WorkerUnreachable(f"{worker} is not there")
+
+
+def shelf(store: ports.Store, workers: Callable[[], authoring.Known], **more: Any) -> authoring.Shelf:
+    """Templates over a real store; without files, unless a test has some."""
+    given: dict[str, Any] = {"files": NoFiles(), "object_info": no_object_info, **more}
+    return authoring.Shelf(authoring.Ties(store=store.templates, workers=workers, clock=time.time, **given))
+
+
+class Fixed(authoring.Shelf):
+    """A shelf whose templates a test puts there."""
+
+    def __init__(self, ties: authoring.Ties, known: Known) -> None:
+        super().__init__(ties)
+        self._known = known
+
+    def library(self) -> library.Library:
+        return self._known.library
+
+    async def find(self, reference: str, *, key: str | None = None) -> templates.Template:
+        return self._known.library.get(reference.partition("@")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,19 +129,26 @@ async def made(
         opened.assets, kept, clock=clock, new_id=new_id, signer=assets.Signer(b"s" * 32), retention=3600.0
     )
     secrets = submission.Secrets(clock)
+    shelf_ties = authoring.Ties(
+        files=NoFiles(),
+        store=opened.templates,
+        workers=lambda: {model.WorkerId(f"w{n}"): each for n, each in enumerate(known.catalogs, 1)},
+        object_info=no_object_info,
+        clock=clock,
+    )
+    fixed = Fixed(shelf_ties, known)
     ties = submission.Ties(
         jobs=opened.jobs,
         assets=everything,
         bus=news,
         secrets=secrets,
-        library=lambda: known.library,
+        find=fixed.find,
         catalogs=lambda: known.catalogs,
         probe=images.probe_image,
         bomb_probe=images.refuse_bomb,
         clock=clock,
         new_id=new_id,
         draw_seed=lambda: next(seeds),
-        able=lambda needs: known.able(needs) if known.able else (),
     )
     try:
         yield Made(
@@ -121,7 +159,7 @@ async def made(
                 assets=everything,
                 submission=submission.Submission(ties, rules),
                 fleet=NoFleet(),
-                library=lambda: known.library,
+                templates=fixed,
                 access=auth.Access(keys=tuple(keys)),
                 clock=clock,
                 version="0.0.test",

@@ -52,7 +52,8 @@ async def test_the_list_shows_templates_and_broken_files(site: Site) -> None:
     restyle = answer["templates"][2]
     assert restyle["title"] == "Restyle"
     assert restyle["runnable"] is None
-    assert restyle["urls"] == {"self": "/v1/templates/restyle", "jobs": "/v1/templates/restyle/jobs"}
+    link = "/v1/templates/restyle"
+    assert restyle["urls"] == {"self": link} | {each: f"{link}/{each}" for each in ("jobs", "preflight", "versions")}
     (torn,) = answer["broken"]
     assert (torn["name"], torn["source"]) == ("torn", "torn.json")
     assert "wdith" in torn["reason"]
@@ -76,7 +77,6 @@ async def test_a_template_tells_what_it_takes(site: Site) -> None:
 
 async def test_what_workers_can_run_is_told_once_one_is_known(site: Site, catalog: object_info.NodeCatalog) -> None:
     site.made.known.catalogs = (catalog,)
-    site.made.known.able = lambda needs: (model.WorkerId("w1"),) if catalog.can_run(needs) else ()
     listed = (await site.alice.get("/v1/templates")).json()["templates"]
     assert {item["name"]: item["runnable"] for item in listed} == {"plain": True, "rare": False, "restyle": True}
     assert (await site.alice.get("/v1/templates/plain")).json()["workers"] == ["w1"]

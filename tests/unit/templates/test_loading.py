@@ -40,17 +40,19 @@ def test_broken_files_are_told_by_name_and_the_others_load(tmp_path: Path) -> No
     write(tmp_path, "sub/deeper.json", GRAPH)  # folders are not searched
     broken = {
         "not-json": (b"{not json", "is not JSON"),
-        "nan": (b'{"1": {"class_type": "A", "inputs": {"x": NaN}}}', "is not JSON"),
-        "deep": (b"[" * 100_000, "is not JSON"),
-        "latin": ("{é".encode("latin-1"), "is not JSON"),
+        "deep": (b"[" * 100_000, "nested too deeply"),
+        "latin": ("{é".encode("latin-1"), "not UTF-8"),
         "list": (b"[]", "this is a list"),
         "empty": (b"{}", "no nodes"),
-        "ui": (b'{"nodes": [], "links": []}', "Export"),
         "dangling": (b'{"1": {"class_type": "A", "inputs": {"x": ["2", 0]}}}', "Linked to node '2'"),
         "bad name": (json.dumps(GRAPH).encode(), "letters, digits"),
     }
     for name, (content, _reason) in broken.items():
         write(tmp_path, f"{name}.json", content)
+    write(tmp_path, "saved.json", b'{"nodes": [], "links": []}')
+    write(tmp_path, "nan.json", b'{"1": {"class_type": "A", "inputs": {"x": NaN}}}')  # as Python writes it
+    write(tmp_path, "blank.png", PNG)
+    broken["blank"] = (PNG, "blank.png, PNG chunk")
     write(tmp_path, "alone.toml", b'title = "x"')
     write(tmp_path, "bad-sidecar.json", GRAPH)
     write(tmp_path, "bad-sidecar.toml", b'titel = "x"')
@@ -64,8 +66,9 @@ def test_broken_files_are_told_by_name_and_the_others_load(tmp_path: Path) -> No
 
     loaded = templates.load(tmp_path)
 
-    assert [template.name for template in loaded.templates] == ["good", "with"]
-    assert loaded.templates[1].files == {"assets/a.png": PNG}
+    assert [template.name for template in loaded.templates] == ["good", "nan", "with"]
+    assert [item.name for item in loaded.waiting] == ["saved"]
+    assert loaded.get("with").files == {"assets/a.png": PNG}
     reasons = {item.name: item.reason for item in loaded.broken}
     expected = {name: reason for name, (_content, reason) in broken.items()} | {
         "alone": "alone.json cannot be read: No such file",

@@ -1,0 +1,69 @@
+"""Editor's files become graphs by what a worker tells of its node classes. Each is converted once and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from gateway.authoring import ties
+from gateway.domain import errors, model
+from gateway.domain.templates import drafts, records
+
+_log = structlog.get_logger("gateway.templates")
+_NO_WORKER = (
+    "it is in the format of ComfyUI's editor, and no worker is known whose node classes tell what it becomes. Start or "
+    "add a worker, or export it with *Export (API)*."
+)
+
+
+class Conversions:
+    """Graphs of editor's files."""
+
+    def __init__(self, known: ties.Ties) -> None:
+        self._ties = known
+        self._kept: dict[str, records.Converted] = {}
+
+    async def of(self, draft: drafts.Draft) -> records.Converted:
+        """The draft's graph. TemplateError with all that stands against it, in the words of the worker that comes
+        nearest; TemplateWaiting while no worker can be asked."""
+        if draft.workflow is not None:
+            return draft.workflow
+        key = await asyncio.to_thread(lambda: draft.conversion)
+        kept = self._kept.get(key) or await self._ties.store.conversion(key)
+        if kept is None:
+            kept = await self._converted(draft)
+            await self._ties.store.keep_conversion(key, kept)
+        self._kept[key] = kept
+        return kept
+
+    async def _converted(self, draft: drafts.Draft) -> records.Converted:
+        refused: list[errors.TemplateError] = []
+        for worker in self._different():
+            info = await self._asked(worker)
+            if info is None:
+                continue
+            try:
+                return await asyncio.to_thread(drafts.converted, draft, info)
+            except errors.TemplateError as error:
+                refused.append(error)
+        if refused:
+            raise min(refused, key=lambda error: len(error.faults))
+        raise errors.TemplateWaiting(_NO_WORKER)
+
+    def _different(self) -> list[model.WorkerId]:
+        """One worker for each set of node classes."""
+        found = {
+            catalog.digest: worker
+            for worker, catalog in sorted(self._ties.workers().items(), reverse=True)
+            if catalog is not None
+        }
+        return sorted(found.values())
+
+    async def _asked(self, worker: model.WorkerId) -> Mapping[str, object] | None:
+        try:
+            return await self._ties.object_info(worker)
+        except (errors.WorkerError, errors.NotFound) as error:
+            _log.info("object_info_not_told", worker=worker, reason=error.message)
+            return None

@@ -1,0 +1,308 @@
+"""The templates of a gateway as they are now, and finding the one that an order means.
+
+`refresh` looks at files, store and workers, makes what changed anew, and puts the new library in the place of the old
+one in a single step. A file that cannot be used any more changes nothing but the list of broken files: what answered
+to its name before goes on. Templates of the user's files come before those added over the API, and these before the
+library that ships.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from gateway import ports
+from gateway.authoring import conversions, making, preflights, ties
+from gateway.domain import errors
+from gateway.domain.comfy import joining, object_info
+from gateway.domain.templates import choices, drafts, library, model, preflight, records, references
+
+_log = structlog.get_logger("gateway.templates")
+_LOOK_SECONDS: Final = 0.5  #: between looks at files and workers
+_STORE_LOOKS: Final = 4  #: looks from one look at the store to the next, for what other gateways wrote
+_OLD_KEPT: Final = 256  #: older versions that are kept ready
+
+
+class Shelf:
+    """Templates by name and version. `open` it, then `run` it beside everything else."""
+
+    def __init__(self, known: ties.Ties) -> None:
+        self._ties = known
+        self._conversions = conversions.Conversions(known)
+        self._preflights = preflights.Preflights(known.workers)
+        self._turn = asyncio.Lock()
+        self._made: dict[str, making.Made] = {}
+        self._library = library.Library()
+        self._files = ports.FoundFiles(own={}, shipped={})
+        self._heads: Mapping[str, records.Head] = {}
+        self._added: dict[str, tuple[str, drafts.Draft]] = {}  #: drafts of heads, with their versions
+        self._aliases: Mapping[tuple[str, str], records.Alias] = {}
+        self._newest: dict[str, str] = {}  #: the newest version of each name that the store knows
+        self._catalogs: Sequence[object_info.NodeCatalog] = ()
+        self._catalog: object_info.NodeCatalog | None = None
+        self._old: OrderedDict[tuple[str, str], model.Template] = OrderedDict()
+
+    # -- what there is --------------------------------------------------------------------------------------------
+
+    @property
+    def ties(self) -> ties.Ties:
+        """What it works with."""
+        return self._ties
+
+    def library(self) -> library.Library:
+        """The templates as they are now."""
+        return self._library
+
+    def aliases(self, name: str) -> tuple[records.Alias, ...]:
+        """A template's aliases that point somewhere."""
+        return tuple(alias for (of, _), alias in sorted(self._aliases.items()) if of == name and alias.is_set)
+
+    def alias(self, name: str, alias: str) -> records.Alias | None:
+        """An alias with its history, if it was ever set."""
+        return self._aliases.get((name, alias))
+
+    def own_file(self, name: str) -> str | None:
+        """The user's file that this template comes from, if it comes from one."""
+        found = self._files.own.get(name)
+        return None if found is None else found.source
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether the library that comes with the gateway has a template of this name."""
+        return name in self._files.shipped
+
+    def is_added(self, name: str) -> bool:
+        """Whether this template was added over the API."""
+        return name in self._heads
+
+    def offered(self, template: model.Template) -> model.Template:
+        """The template as it is told to callers, with the model files that workers have."""
+        return choices.offered(template, self._known_catalogs())
+
+    def verdicts(self, template: model.Template) -> tuple[preflight.Verdict, ...]:
+        """Whether each worker would run it."""
+        return self._preflights.of(template)
+
+    # -- finding --------------------------------------------------------------------------------------------------
+
+    async def find(self, reference: str, *, key: str | None = None) -> model.Template:
+        """The template that an order for `name`, `name@alias` or `name@version` means; `key` is the order's, by which
+        candidates are drawn. NotFound, TemplateError, TemplateWaiting; InvalidRequest when several versions begin so.
+        """
+        name, which = references.parse(reference)
+        if which is None and name in self._library.names:
+            alias = self._aliases.get((name, references.STABLE))
+            version = references.chosen(alias, key) if alias is not None else None
+            return self._library.get(name) if version is None else await self.version(name, version)
+        if which is None or which == references.LATEST:
+            return self._library.get(name)
+        alias = self._aliases.get((name, which))
+        version = references.chosen(alias, key) if alias is not None else None
+        return await self.version(name, version or await self.full_version(name, which))
+
+    async def full_version(self, name: str, which: str) -> str:
+        """The whole version that an alias, `latest` or the beginning of a version means."""
+        if which == references.LATEST:
+            return self._library.get(name).version
+        alias = self._aliases.get((name, which))
+        if alias is not None and alias.now.version is not None:
+            return alias.now.version
+        if not references.VERSION.fullmatch(which):
+            raise self._unknown(name, which)
+        if len(which) == references.FULL:
+            return which
+        found = [each.version for each in await self._ties.store.versions(name) if each.version.startswith(which)]
+        if len(found) > 1:
+            message = f"Several versions of {name} begin with {which}: {', '.join(found)}."
+            raise errors.InvalidRequest(message, faults=[errors.Fault(reason="ambiguous_version", message=message)])
+        if not found:
+            raise self._unknown(name, which)
+        return found[0]
+
+    def _unknown(self, name: str, which: str) -> errors.NotFound:
+        if name not in self._library.names:
+            self._library.get(name)  # NotFound, with names that are near
+        known = [alias.name for alias in self.aliases(name)]
+        hint = f" Its aliases are {', '.join(known)}." if known else ""
+        return errors.NotFound(f"The template {name} has no version or alias {which[:40]}.{hint}")
+
+    async def version(self, name: str, version: str) -> model.Template:
+        """This very version of a template; NotFound."""
+        made = self._made.get(name)
+        if made is not None and made.template is not None and made.template.version == version:
+            return made.template
+        kept = self._old.get((name, version))
+        if kept is None:
+            content = await self._ties.store.content(name, version)
+            made = await asyncio.to_thread(_of_content, name, content, self._catalog)
+            kept = made.template
+            if kept is None:
+                raise self._unknown(name, version)
+        self._old[(name, version)] = kept
+        self._old.move_to_end((name, version))
+        while len(self._old) > _OLD_KEPT:
+            self._old.popitem(last=False)
+        return kept
+
+    async def made_of(self, draft: drafts.Draft) -> tuple[model.Template, records.Content]:
+        """The template that this draft is, and what it is made of; TemplateError, TemplateWaiting."""
+        converted = await self._conversions.of(draft)
+        template = await asyncio.to_thread(draft.template, converted, self._catalog)
+        return template, draft.content(converted)
+
+    # -- keeping up -----------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load everything for the first time."""
+        self._newest = {name: info.version for name, info in (await self._ties.store.newest()).items()}
+        await self.refresh()
+        found = self._library
+        _log.info(
+            "templates_loaded",
+            templates=len(found.templates),
+            broken=len(found.broken) or None,
+            waiting=len(found.waiting) or None,
+        )
+
+    async def run(self) -> None:
+        """Keep up with files, store and workers until cancelled."""
+        away = False
+        looks = 0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            looks += 1
+            try:
+                await self.refresh(store=looks % _STORE_LOOKS == 0)
+                away = False
+            except errors.StoreUnavailable as error:
+                if not away:
+                    _log.warning("store_unavailable", reason=error.message)
+                away = True
+
+    async def refresh(self, *, store: bool = True, files: bool = True) -> None:
+        """Bring the library up to date; StoreUnavailable, and then it stays as it was."""
+        async with self._turn:
+            if store:
+                await self._read_store()
+            if files:
+                self._files = await asyncio.to_thread(self._ties.files.look)
+            stirred = await self._look_at_workers()
+            wanted = await self._wanted()
+            changed = {name for name, each in wanted.items() if self._is_due(name, each, stirred)}
+            if not changed and not stirred and wanted.keys() == self._made.keys():
+                return
+            made = await self._make(wanted, changed, stirred=stirred)
+            self._tell(made)
+            self._made, self._library = made, making.shelved(made)
+            await self._record(made)
+            await asyncio.to_thread(self._preflights.look_over, self._library.templates)
+
+    async def _read_store(self) -> None:
+        self._heads = await self._ties.store.heads()
+        self._aliases = {(alias.template, alias.name): alias for alias in await self._ties.store.aliases()}
+
+    def _known_catalogs(self) -> Sequence[object_info.NodeCatalog]:
+        """The different catalogs of the workers that told theirs."""
+        told = (catalog for catalog in self._ties.workers().values() if catalog is not None)
+        return tuple({catalog.digest: catalog for catalog in told}.values())
+
+    async def _look_at_workers(self) -> bool:
+        """Whether the workers together can do something else than before."""
+        catalogs = self._known_catalogs()
+        if {catalog.digest for catalog in catalogs} == {catalog.digest for catalog in self._catalogs}:
+            return False
+        self._catalogs = catalogs
+        self._catalog = await asyncio.to_thread(joining.joined, catalogs)
+        self._old.clear()
+        return True
+
+    async def _wanted(self) -> dict[str, making.Wanted]:
+        """What each name should be made of."""
+        added: dict[str, tuple[str, drafts.Draft]] = {}
+        for name, head in self._heads.items():
+            known = self._added.get(name)
+            if known is None or known[0] != head.version:
+                content = await self._ties.store.content(name, head.version)
+                known = head.version, drafts.of_content(name, content)
+            added[name] = known
+        self._added = added
+        return {**self._files.shipped, **{name: draft for name, (_, draft) in added.items()}, **self._files.own}
+
+    def _is_due(self, name: str, wanted: making.Wanted, stirred: bool) -> bool:
+        """Whether this must be made anew; what could not be converted is tried whenever the workers changed."""
+        made = self._made.get(name)
+        waits = made is not None and made.problem is not None and isinstance(wanted, drafts.Draft)
+        return made is None or made.wanted is not wanted or (waits and stirred)
+
+    async def _make(
+        self, wanted: Mapping[str, making.Wanted], changed: set[str], *, stirred: bool
+    ) -> dict[str, making.Made]:
+        made = {name: await self._one(name, wanted[name]) for name in sorted(changed)}
+        kept = {name: self._made[name] for name in wanted.keys() - changed}
+        if stirred:
+            kept = await asyncio.to_thread(
+                lambda: {name: making.rebuilt(each, self._catalog) for name, each in kept.items()}
+            )
+        return {**kept, **made}
+
+    async def _one(self, name: str, wanted: making.Wanted) -> making.Made:
+        """What answers to this name now."""
+        if isinstance(wanted, library.Broken):
+            return making.held_up(wanted, wanted, await self._last(name))
+        try:
+            converted = await self._conversions.of(wanted)
+            return await asyncio.to_thread(making.built, wanted, converted, self._catalog)
+        except (errors.TemplateError, errors.TemplateWaiting) as error:
+            return making.held_up(wanted, making.problem_of(wanted, error), await self._last(name))
+
+    async def _last(self, name: str) -> making.Made | None:
+        """What answered to this name before, in this life of the gateway or the one before."""
+        made = self._made.get(name)
+        if made is not None or name not in self._newest:
+            return made
+        content = await self._ties.store.content(name, self._newest[name])
+        return await asyncio.to_thread(_of_content, name, content, self._catalog)
+
+    async def _record(self, made: Mapping[str, making.Made]) -> None:
+        """Keep the versions that are new, so that they can be called when they are old."""
+        new = [
+            records.NewVersion(
+                name=name,
+                version=each.template.version,
+                content=each.basis.draft.content(each.basis.converted),
+                origin=records.Origin.API
+                if name in self._added and each.wanted is self._added[name][1]
+                else records.Origin.FILE,
+            )
+            for name, each in made.items()
+            if each.problem is None
+            and each.template is not None
+            and each.basis is not None
+            and self._newest.get(name) != each.template.version
+        ]
+        await self._ties.store.keep(new)
+        self._newest |= {each.name: each.version for each in new}
+
+    def _tell(self, made: Mapping[str, making.Made]) -> None:
+        """Log what changed, once."""
+        is_first = not self._made
+        for name in sorted(self._made.keys() - made.keys()):
+            _log.info("template_removed", template=name)
+        for name, each in sorted(made.items()):
+            before = self._made.get(name)
+            if each.problem is not None and (before is None or before.problem != each.problem):
+                event = "template_waiting" if isinstance(each.problem, library.Waiting) else "template_broken"
+                facts = {"source": each.problem.source, "reason": each.problem.reason, "serving": each.problem.serving}
+                _log.warning(event, template=name, **facts)
+            elif each.template is not None and each.problem is None and not is_first:
+                was = before.template.version if before is not None and before.template is not None else None
+                mended = before is not None and before.problem is not None
+                if was != each.template.version or mended:
+                    _log.info("template_changed", template=name, version=each.template.version, before=was)
+
+
+def _of_content(name: str, content: records.Content, catalog: object_info.NodeCatalog | None) -> making.Made:
+    return making.built(drafts.of_content(name, content), content.workflow, catalog)

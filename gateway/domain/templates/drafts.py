@@ -1,0 +1,95 @@
+"""What an author gave, read but not yet a template: a workflow in either format, a sidecar, default files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.domain import errors
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import object_info
+from gateway.domain.templates import building, model, records, sidecar
+from gateway.domain.templates.dialects import primitives
+from gateway.domain.workflow import conversion
+
+CONVERTER: Final = "1"  #: counts up when conversions must be made anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draft:
+    """A template to be. Either `workflow` or `saved` is there."""
+
+    name: str
+    workflow: records.Converted | None = None
+    saved: Mapping[str, Any] | None = None  #: the file that ComfyUI's editor saved, to be converted
+    text: str = ""  #: the sidecar's
+    described: sidecar.Sidecar = field(default_factory=sidecar.Sidecar)
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    source: str | None = None  #: the file it came from
+
+    @property
+    def conversion(self) -> str:
+        """The digest under which the conversion of `saved` is kept."""
+        text = json.dumps(self.saved, sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(f"{CONVERTER}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
+
+    def content(self, converted: records.Converted) -> records.Content:
+        """What the template is made of, once there is a graph."""
+        return records.Content(workflow=converted, text=self.text, files=self.files)
+
+    def template(self, converted: records.Converted, catalog: object_info.NodeCatalog | None = None) -> model.Template:
+        """The template with this graph; TemplateError with every fault."""
+        return building.build(
+            self.name,
+            converted.graph,
+            self.described,
+            text=self.text,
+            files=self.files,
+            source=self.source,
+            catalog=catalog,
+            titled=converted.titled,
+        )
+
+
+def converted(draft_: Draft, info: Mapping[str, Any]) -> records.Converted:
+    """What the editor's file becomes by this `GET /object_info`; TemplateError with all that stands against it."""
+    try:
+        graph = conversion.convert(draft_.saved, info).graph
+    except errors.InvalidRequest as error:
+        raise errors.TemplateError(error.message, faults=error.faults) from None
+    return records.Converted(graph=graph, titled=primitives.of_editor_file(draft_.saved))
+
+
+def draft(
+    name: str,
+    workflow: object,
+    *,
+    text: str = "",
+    described: sidecar.Sidecar | None = None,
+    files: Mapping[str, bytes] | None = None,
+    source: str | None = None,
+    file: str = "the workflow",
+) -> Draft:
+    """The draft of this JSON value; TemplateError with all that is wrong with the graph. `file` is for messages."""
+    plain: dict[str, Any] = {
+        "name": name,
+        "text": text,
+        "described": described or sidecar.Sidecar(),
+        "files": files or {},
+        "source": source,
+    }
+    if isinstance(workflow, dict) and graphs.is_ui_format(workflow):
+        return Draft(saved=workflow, **plain)
+    try:
+        return Draft(workflow=records.Converted(graph=graphs.parse_graph(workflow)), **plain)
+    except errors.InvalidRequest as error:
+        raise errors.TemplateError(f"{file}: {error.message}", faults=error.faults) from None
+
+
+def of_content(name: str, content: records.Content) -> Draft:
+    """The draft of a version that was kept."""
+    described = sidecar.read_sidecar(content.text, f"{name}.toml") if content.text else sidecar.Sidecar()
+    return Draft(name=name, workflow=content.workflow, text=content.text, described=described, files=content.files)

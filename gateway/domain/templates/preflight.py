@@ -1,0 +1,128 @@
+"""Would this worker run this template? Checked with the template's defaults against what the worker tells of itself.
+
+Node classes, input names, types, ranges, choices, links between outputs and inputs, and model files. What callers give
+is not judged: inputs that a required parameter sets, and files that are uploaded for the job. A worker that fails here
+may still run an order with other values (another model); each order is checked on its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.domain import errors
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import object_info
+from gateway.domain.templates import model
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that a worker would refuse, and the nearest value that it takes there, where there is one."""
+
+    fault: errors.Fault
+    nearest: Value | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON of the finding."""
+        pairs = self.fault.as_dict()
+        return pairs if self.nearest is None else {**pairs, "nearest": self.nearest}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of checking a template against one worker. `findings` None: the worker has told nothing yet."""
+
+    worker: str
+    findings: tuple[Finding, ...] | None
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether it would run the template as it is."""
+        return None if self.findings is None else not self.findings
+
+
+def check(template: model.Template, catalog: object_info.NodeCatalog) -> tuple[Finding, ...]:
+    """Everything that this worker would refuse; () when it would run the template."""
+    graph = _with_defaults(template)
+    given = _given_by_callers(template)
+    faults = [fault for fault in _faults(graph, catalog) if (fault.node, fault.field) not in given]
+    return tuple(
+        Finding(fault=_with_parameter(template, fault), nearest=_nearest(graph, catalog, fault)) for fault in faults
+    )
+
+
+def _with_defaults(template: model.Template) -> graphs.Graph:
+    values = {
+        (target.node, target.input): parameter.default
+        for parameter in template.parameters
+        if parameter.default is not None
+        for target in parameter.targets
+    }
+    return graphs.replace_inputs(template.graph, values)
+
+
+def _given_by_callers(template: model.Template) -> set[tuple[str | None, str | None]]:
+    return {
+        (target.node, target.input)
+        for parameter in template.parameters
+        if parameter.required or parameter.default_file is not None
+        for target in parameter.targets
+    }
+
+
+def _faults(graph: graphs.Graph, catalog: object_info.NodeCatalog) -> Iterator[errors.Fault]:
+    told: set[tuple[str | None, str | None]] = set()
+    for fault in catalog.check(graph, partial=False):
+        told.add((fault.node, fault.field))
+        yield fault
+    # Custom nodes' choices are not judged above, but files that are not there are.
+    for wanted in sorted(graphs.requirements(graph, catalog).models):
+        for fault in catalog.lacks(graphs.Requirements(models=frozenset({wanted}))):
+            for node in _nodes_with(graph, *wanted):
+                if (node, fault.field) not in told:
+                    yield dataclasses.replace(fault, node=node)
+
+
+def _nodes_with(graph: graphs.Graph, class_type: str, field: str, value: str) -> Iterator[str]:
+    for node_id, node in graph.items():
+        if node["class_type"] == class_type and node["inputs"].get(field) == value:
+            yield node_id
+
+
+def _with_parameter(template: model.Template, fault: errors.Fault) -> errors.Fault:
+    """The fault with the parameter that sets the place, or the pack that the class comes with."""
+    for parameter in template.parameters:
+        if any((target.node, target.input) == (fault.node, fault.field) for target in parameter.targets):
+            return dataclasses.replace(fault, parameter=parameter.name)
+    return template.explained(fault)
+
+
+def _nearest(graph: graphs.Graph, catalog: object_info.NodeCatalog, fault: errors.Fault) -> Value | None:
+    """The nearest that the worker takes at this place."""
+    if fault.reason == "missing_node_type":
+        return object_info.nearest_class(fault.class_type or "", catalog.classes)
+    spec = catalog.input(fault.class_type or "", fault.field or "")
+    if spec is None or fault.node is None:
+        return None
+    if fault.reason in {"value_not_in_list", "missing_model"}:
+        return _nearest_choice(graph[fault.node]["inputs"].get(fault.field), spec.choices or ())
+    bound = {"value_smaller_than_min": spec.minimum, "value_bigger_than_max": spec.maximum}.get(fault.reason)
+    if bound is not None:
+        return int(bound) if spec.type == "INT" else bound
+    return spec.default if fault.reason in {"invalid_input_type", "required_input_missing"} else None
+
+
+def _nearest_choice(wrong: Any, choices: tuple[Any, ...]) -> Value | None:
+    """The most alike of the choices, however little that is; of values that are no text, the first."""
+    if not choices:
+        return None
+    if not isinstance(wrong, str):
+        return choices[0]
+    is_file = graphs.is_model_file("", wrong)
+    find = object_info.nearest_file if is_file else object_info.nearest_choice
+    return find(wrong, choices, cutoff=0.0)
