@@ -16,14 +16,20 @@ from gateway.domain import errors
 from gateway.domain.comfy import object_info, structure
 from gateway.domain.workflow import document, frames
 
-REROUTE: Final = "Reroute"
+REROUTES: Final = frozenset({"Reroute", "Reroute (rgthree)"})
 PRIMITIVE: Final = "PrimitiveNode"
-GET: Final = frozenset({"GetNode"})
-SET: Final = frozenset({"SetNode"})
+GET: Final = frozenset({"GetNode", "easy getNode"})
+SET: Final = frozenset({"SetNode", "easy setNode"})
 NOTES: Final = frozenset({"Note", "MarkdownNote"})
+#: Switches and labels of widespread packs. They act in the browser; what they muted is saved as muted.
+SWITCHES: Final = frozenset({
+    "Bookmark (rgthree)", "Fast Actions Button (rgthree)", "Fast Bypasser (rgthree)", "Fast Groups Bypasser (rgthree)",
+    "Fast Groups Muter (rgthree)", "Fast Muter (rgthree)", "Label (rgthree)", "Mute / Bypass Relay (rgthree)",
+    "Mute / Bypass Repeater (rgthree)", "Node Collector (rgthree)", "Random Unmuter (rgthree)",
+})  # fmt: skip
 #: Classes that exist in the editor only, and never become part of a graph.
-_TRANSPARENT: Final = GET | SET | {REROUTE}
-VIRTUAL: Final = NOTES | GET | SET | {REROUTE, PRIMITIVE}
+VIRTUAL: Final = NOTES | SWITCHES | GET | SET | REROUTES | {PRIMITIVE}
+_TRANSPARENT: Final = GET | SET | REROUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,8 @@ class Tracer:
             return Primitive(values[0]) if isinstance(values, tuple) and values else NOTHING
         if node.type in GET:
             return self._from_set(frame, node)
-        if node.type in NOTES or not node.inputs:
-            return NOTHING
-        return _At(frame, node, node.inputs[0])
+        is_passage = node.type in REROUTES | SET and node.inputs
+        return _At(frame, node, node.inputs[0]) if is_passage else NOTHING
 
     def _from_set(self, frame: frames.Frame, node: document.Node) -> _At | Source:
         name = _variable(node)
