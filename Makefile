@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench chaos conformance templates-report lock clean
+.PHONY: help demo test check format bench chaos conformance templates-report roles-report lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ conformance: $(VENV)/.dev ## the ComfyUI conformance suite over the simulator, a
 
 templates-report: $(VENV)/.dev ## how many official templates convert as ComfyUI's own editor converts them
 	@$(BIN)/python -m tests.conformance.templates_report
+
+roles-report: $(VENV)/.dev ## on how many official templates each role is found, against labels made by hand
+	@PYTHONPATH=. $(BIN)/python tests/unit/templates/test_roles.py
 
 bench: $(VENV)/.dev ## measure; prints a table and writes bench-results/*.json
 	$(BIN)/python -m benchmarks

@@ -108,6 +108,8 @@ SIZE_FIELDS: Final[Mapping[str, str]] = {
     "num_frames": roles.LENGTH,
     "seconds": roles.LENGTH,
 }
+#: Words in the title of a primitive that holds seconds, of which frames are worked out.
+SECONDS: Final = ("duration", "second")
 #: Inputs of other nodes that must keep to the size that the latent has; they are set with it when they agree with it.
 COMPANIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "ModelSamplingFlux": {"width": roles.WIDTH, "height": roles.HEIGHT},

@@ -26,7 +26,7 @@ COMPUTES: Final = ("Math", "Expression", "Calc", "GetImageSize", "Convert", "Res
 ROUNDERS: Final = ("Math", "Expression")
 PRIMITIVE: Final = "Primitive"
 #: Nodes that write text themselves, from instructions.
-WRITERS: Final = ("TextGenerate", "Gemini", "Claude", "OpenAIChat", "LLM", "Ollama", "OpenRouter")
+WRITERS: Final = ("TextGenerate", "GeminiNode", "Claude", "OpenAIChat", "LLM", "Ollama", "OpenRouter")
 #: Placeholders in a template that a person's words replace.
 PERSONS_PLACES: Final = ("prompt", "caption", "text", "input", "subject", "user", "description")
 #: Words in a node's title that tell whose text it holds.
@@ -69,6 +69,24 @@ class Origins:
         for each in self._places(node, field, through_rounders=True):
             if isinstance(self.graph[each.target.node]["inputs"].get("aspect_ratio"), str):
                 return each.target.node
+        return None
+
+    def titled(self, node: str, field: str, words: tuple[str, ...]) -> Target | None:
+        """The primitive with one of these words in its title that a computed number is worked out from."""
+        seen: set[str] = set()
+        todo = [self.graph[node]["inputs"].get(field)]
+        while todo:
+            value = todo.pop()
+            source = value[0] if graphs.is_link(value) else None
+            if source is None or source in seen:
+                continue
+            seen.add(source)
+            title = (graphs.node_title(self.graph[source]) or "").casefold()
+            inputs, class_type = self.graph[source]["inputs"], self.graph[source]["class_type"]
+            if is_number(inputs.get("value")) and any(word in title for word in words):
+                return Target(source, "value")
+            if any(word in class_type for word in (*ROUNDERS, PRIMITIVE)):
+                todo.extend(inputs.values())
         return None
 
     def switched(self, node: str) -> tuple[str | None, list[str]] | None:

@@ -232,7 +232,10 @@ class _Walker:
         before = len(self.findings)
         for field in self.inputs(node):
             role = meanings.SIZE_FIELDS.get(field.rpartition(".")[2])
-            if role is not None and not (role in {roles.WIDTH, roles.HEIGHT} and self.has_preset(node, field)):
+            seconds = None if role != roles.LENGTH else self._origins.titled(node, field, meanings.SECONDS)
+            if seconds is not None:
+                self.add(roles.DURATION, *seconds)
+            elif role is not None and not (role in {roles.WIDTH, roles.HEIGHT} and self.has_preset(node, field)):
                 self.add(role, node, field)
         self.shape(node)
         places = (self.literal(roles.WIDTH, node, field) for field in ("width", "seconds"))
