@@ -175,6 +175,18 @@ class Restart(_Part):
     give_up_after: int = Field(5, ge=1, description="Ends in a row, without such a life, that make a crash loop.")
 
 
+class Placement(_Part):
+    """Which queued job an idle worker takes."""
+
+    policy: Literal["earliest_finish", "least_connections"] = Field(
+        "earliest_finish",
+        description="`earliest_finish` weighs what is loaded where and how long runs take; `least_connections` counts.",
+    )
+    patience: Seconds = Field(
+        30.0, description="A job lets others go first for at most this long, when it is sooner done by waiting."
+    )
+
+
 Gpus = Literal["all", "none"] | Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -237,6 +249,7 @@ class Settings(_Part):
     limits: Limits = Limits()  # pyright: ignore[reportCallIssue]
     retention: Retention = Retention()  # pyright: ignore[reportCallIssue]
     restart: Restart = Restart()  # pyright: ignore[reportCallIssue]
+    placement: Placement = Placement()  # pyright: ignore[reportCallIssue]
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -143,6 +143,7 @@ class AttemptRun:
             folder=folder,
             simulated=self.link.facts.simulated,
             known=self.known,
+            canceled=lambda: self.cancel_asked,
         )
         if self.claim.resumed:
             self._begin_following(inputs.stored_outline(self.claim.graph), posted=True)
@@ -168,7 +169,9 @@ class AttemptRun:
             job_error = model.JobError(code=error.code, message=error.message, details=error.details)
             raise self._over(_end(Outcome.FAILED, error.message, job_error)) from None
         except (errors.WorkerError, errors.StoreUnavailable, errors.OutputUnavailable) as error:
-            raise self._over(_end(Outcome.BROKEN, f"its inputs could not be uploaded: {error.message}")) from None
+            away = isinstance(error, errors.StoreUnavailable) and await self.tools.assets.space.doubt(error.message)
+            outcome = Outcome.RELEASED if away else Outcome.BROKEN  # a store that is away costs no try
+            raise self._over(_end(outcome, f"its inputs could not be uploaded: {error.message}")) from None
         self._begin_following(ready.outline, posted=False)
         if self.cancel_asked:
             raise self._over(_end(Outcome.CANCELED, "canceled before it was sent"))
@@ -386,8 +389,9 @@ class AttemptRun:
         if self.cancel_asked:
             return self._over(_end(Outcome.CANCELED, "canceled"))
         cut = self._posted_as is not None and self._posted_as != self.link.client_id
-        died = self.running_since is not None and (refused or (forgotten and cut))
-        if not died or self.was_restarted(self.running_since or 0.0):
+        ran = self.running_since is not None or (self._posted_as is not None and self.link.has_only(self.id))
+        died = ran and (refused or (forgotten and cut))
+        if not died or self.was_restarted(self.claim.attempt.created_at):
             return self._over(_end(Outcome.LOST, reason))
         reason = f"the worker's process ended while it ran this: {reason}"
         return self._over(_end(Outcome.LOST, reason, model.JobError(code=retrying.WORKER_DIED, message=reason)))
@@ -395,6 +399,8 @@ class AttemptRun:
     # -- ending -------------------------------------------------------------------------------------------------
 
     async def _ending_of(self, entry: history.HistoryEntry) -> model.Ending:
+        if self.outline is not None:
+            self.tools.foresight.ran(self.claim, entry, self.outline)
         blocked = self._follow.watch.error if self._follow is not None else None
         end = verdict.of_history(entry, blocked=blocked, cancel_asked=self.cancel_asked, overdue=self.overdue)
         began = self.tools.clock() - entry.seconds if entry.seconds is not None else self.started_at

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from gateway import assets, ports
-from gateway.dispatch import drive, fleet, inputs, learning, link, tools, watching
+from gateway.dispatch import drive, fleet, foresight, inputs, learning, link, tools, watching
 from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
@@ -37,6 +37,7 @@ class Options:
     lease: float = 45.0  #: must outlast a POST's time-out (decision 8 of the design)
     post: float = 30.0  #: the time-out of a POST
     catalog_refresh: float = 600.0
+    affinity: float = 30.0  #: for so long a job may leave places to others, to be done sooner than there
     patience: tools.Patience = field(default_factory=tools.Patience)
     care: watching.Care = field(default_factory=watching.Care)
     runs: durations.Patience = field(default_factory=durations.Patience)
@@ -51,7 +52,7 @@ class Ties:
     bus: ports.Bus
     assets: assets.Assets
     connect: ports.Connect
-    choose: ports.Choose
+    choose: ports.Choose | None  #: None: where it is expected to finish first
     clock: ports.Clock
     new_id: ports.NewId
     secret_of: Callable[[model.JobId], str | None]
@@ -76,6 +77,7 @@ class Dispatch:
         self._learning = learning.Learning(
             store=ties.learned, clock=ties.clock, durations=durations.Durations(patience=options.runs)
         )
+        self._foresight = foresight.Foresight(clock=ties.clock, costs=self._learning.costs, patience=options.affinity)
         self._watchdog = watching.Watchdog(
             care=options.care, clock=ties.clock, learning=self._learning, restart=ties.restart_worker
         )
@@ -99,6 +101,7 @@ class Dispatch:
             secret_of=ties.secret_of,
             patience=patience,
             learning=self._learning,
+            foresight=self._foresight,
             chance=ties.chance,
             larger=lambda claim, than: self._fleet.has_larger(self._requirements.get(claim.requirements_key), than),
             backoff=retrying.Backoff(first=patience.retry, most=patience.retry_most),
@@ -117,6 +120,14 @@ class Dispatch:
     def able(self, wanted: Requirements) -> Sequence[model.WorkerId]:
         """The workers that told of having all of this."""
         return self._fleet.able(wanted)
+
+    def known(self) -> Mapping[model.WorkerId, NodeCatalog | None]:
+        """What each worker has told of itself; None while it has told nothing."""
+        return {worker: member.link.catalog for worker, member in self._fleet.members.items()}
+
+    async def object_info(self, worker: model.WorkerId) -> Mapping[str, object]:
+        """A worker's whole `GET /object_info`, asked for anew; NotFound, WorkerError."""
+        return await self._fleet.get(worker).link.client.object_info()
 
     async def add(self, url: str, *, worker_id: str | None = None, depth: int = 1) -> model.WorkerView:
         """Take a ComfyUI elsewhere into use, and again after a restart; Conflict when id or url is taken."""
@@ -200,6 +211,7 @@ class Dispatch:
         member = self._fleet.members.get(worker)
         if member is not None:
             member.inputs.forget()
+            self._foresight.forget(worker)
             member.known.clear()
             member.loaded = ()
 
@@ -212,6 +224,7 @@ class Dispatch:
             if task is not None:
                 task.cancel()
         await member.link.client.close()
+        self._foresight.drop(member.worker.id)
         _log.info("worker_removed", worker=member.worker.id, reason=reason)
 
     # -- the loops ----------------------------------------------------------------------------------------------
@@ -273,23 +286,28 @@ class Dispatch:
     async def _claim_round(self) -> None:
         """Claim until every place is taken or nothing is left that fits."""
         self._waiting = True  # a place that becomes free meanwhile calls for another round
+        if not await self._ties.assets.space.is_open():
+            return  # what was made could not be kept; the next tick looks again
         while self._placing and any(member.takes_work for member in self._fleet.members.values()):
             self._requirements = await self._ties.queue.requirements()
-            slots = self._fleet.slots(self._requirements)
+            self._foresight.learn_needs(self._requirements)
+            slots = self._foresight.warm(self._fleet.slots(self._requirements))
             if not slots:
                 return
             now = self._ties.clock()
-            choose = self._choosing(now)
+            placing = self._foresight.choosing(lambda: self._fleet.standings(self._requirements))
+            choose = self._choosing(placing, now)
             claimed = await self._ties.queue.claim(slots, choose, now=now, new_id=self._ties.new_id)
+            self._foresight.chosen(placing, claimed)
             for claim in claimed.claims:
                 self._start(claim, alone=claim.job_id in choose.alone)
             if not claimed.claims or not claimed.waiting:
                 self._waiting = claimed.waiting
                 return
 
-    def _choosing(self, now: float) -> fitting.Fitting:
+    def _choosing(self, placing: foresight.Choosing, now: float) -> fitting.Fitting:
         return fitting.Fitting(
-            choose=self._ties.choose,
+            choose=self._ties.choose or placing,
             places=lambda: self._fleet.places(self._requirements),
             demand=self._learning.memory.demand,
             now=now,

@@ -42,8 +42,11 @@ class Driver:
         """Begin (or, for a resumed claim, take up) an attempt; `alone`: it has the card for itself."""
         member.occupied += 1
 
+        self.tools.foresight.begun(claim)
+
         def free() -> None:
             member.occupied -= 1
+            self.tools.foresight.freed(claim)
             self.on_free()
 
         run = attempt.AttemptRun(
@@ -74,6 +77,8 @@ class Driver:
         retried = claim.room is not None and claim.room.alone_on == member.worker.id
         if retried or member.family != claim.family:
             await room.make_room(self.sharing(member), self.tools.patience)
+            for shared in self.sharing(member):
+                self.tools.foresight.forget(shared.worker.id)
 
     async def wait(self, seconds: float) -> None:
         """Until no attempt is in flight, at most `seconds`."""
@@ -131,6 +136,7 @@ class Driver:
             _log.warning("settle_fenced", job=run.claim.job_id, attempt=run.id, reason=error.message)
         finally:
             member.runs.pop(run.id, None)
+            self.tools.foresight.ended(run.claim)
 
     def _settled(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending, job: model.Job) -> None:
         edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.dispatch import attempt, inputs, link
+from gateway.dispatch import attempt, foresight, inputs, link
 from gateway.domain import errors, fitting, model, watchdog
 from gateway.domain.comfy import answers
 from gateway.domain.comfy.graph import Requirements
@@ -226,6 +226,19 @@ class Fleet:
             for member in members
             if member.takes_work
         }
+
+    def standings(self, requirements: Mapping[str, Requirements]) -> tuple[foresight.Standing, ...]:
+        """All workers that take work, with or without a free place."""
+        return tuple(
+            foresight.Standing(
+                worker=member.worker.id,
+                accepts=self._accepts(member, requirements),
+                others=member.link.others,
+                is_idle=member.occupied == 0,
+            )
+            for member in self.members.values()
+            if member.takes_work
+        )
 
     def sharing(self, member: Member) -> tuple[link.Link, ...]:
         """The links of all workers on this one's card."""

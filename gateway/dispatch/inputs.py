@@ -16,12 +16,17 @@ from gateway.domain.comfy import graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """What following a prompt needs to know of its graph: classes by node id, the model files it loads, and the nodes
-    whose results a worker may have cached. Nodes that save are not among these: their prefix is the job's own."""
+    """What following a prompt needs to know of its graph: classes by node id, in its order, the model files it loads,
+    and the nodes whose results a worker may have cached: not those that save, whose prefix is the job's own."""
 
     classes: dict[str, str]
-    models: tuple[str, ...]
+    loaders: dict[str, frozenset[str]]  #: model files by the node that names them, of the nodes that run
     cacheable: frozenset[str]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All model files."""
+        return tuple(sorted(frozenset[str]().union(*self.loaders.values())))
 
     def reused(self, cached: Collection[str]) -> bool:
         """Whether a run with these nodes cached made nothing anew."""
@@ -88,9 +93,10 @@ def stored_outline(data: bytes) -> Outline:
 
 def outline_of(whole: graph.Graph) -> Outline:
     """The outline of a graph."""
+    reached = graph.reached_nodes(whole)
     saving = {node for node, body in whole.items() if isinstance(body["inputs"].get("filename_prefix"), str)}
     return Outline(
         classes={node: str(body["class_type"]) for node, body in whole.items()},
-        models=tuple(sorted({file for _, _, file in graph.requirements(whole).models})),
-        cacheable=graph.reached_nodes(whole) - saving,
+        loaders=graph.loaders(whole, reached),
+        cacheable=reached - saving,
     )

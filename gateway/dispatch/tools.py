@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway import assets, ports
-from gateway.dispatch import learning
+from gateway.dispatch import foresight, learning
 from gateway.domain import model, retrying
 
 
@@ -38,6 +38,7 @@ class Tools:
     secret_of: Callable[[model.JobId], str | None]
     patience: Patience
     learning: learning.Learning
+    foresight: foresight.Foresight
     chance: Callable[[], float]  #: 0..1, for jitter
     larger: Callable[[model.Claim, int], bool]  #: whether a worker with more card memory than that could run it
     backoff: retrying.Backoff = field(default_factory=retrying.Backoff)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NewType, Protocol, cast
 
@@ -149,6 +149,21 @@ def requirements(graph: Graph, catalog: NodeFacts | None = None) -> Requirements
         if is_model_file(field, value) and upload_kind(node["class_type"], field, catalog) is None
     }
     return Requirements(classes=frozenset(node["class_type"] for node in graph.values()), models=frozenset(models))
+
+
+def loaders(graph: Graph, nodes: Set[str]) -> dict[str, frozenset[str]]:
+    """The model files that each of these nodes names; those that name none are left out."""
+    found: dict[str, frozenset[str]] = {}
+    for node_id in nodes:
+        node = graph[node_id]
+        files = [
+            value
+            for field, value in node["inputs"].items()
+            if is_model_file(field, value) and upload_kind(node["class_type"], field) is None
+        ]
+        if files:
+            found[node_id] = frozenset(files)
+    return found
 
 
 def is_model_file(field: str, value: object) -> bool:

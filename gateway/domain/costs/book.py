@@ -30,6 +30,7 @@ _EVEN: Final = 1.15  #: workers whose speeds differ by less are taken to be equa
 _DOUBT: Final = 0.6  #: and by less than so many of the spreads of their runs
 _SURE: Final = 3  #: runs after which a worker's slowness is believed
 _FACTOR: Final = 30.0  #: no worker is taken to be slower or quicker than this
+_SAVING: Final = 0.5
 _MOST: Final = 5_000  #: entries of a table
 
 
@@ -188,16 +189,18 @@ class Costs:
         """Learn of a run that took `seconds` by its worker's clock."""
         if seconds <= 0:
             return
-        warm = self.runs.get(_key(kind, cached))
+        plain = self.runs.get(_key(kind))
+        warm = (self.runs.get(_key(kind, cached)) if cached else None) or plain
         if missing:
             self._observe_cold(kind, missing, seconds / self.factor(worker), warm)
             return
-        if warm is not None:
+        if warm is not None and not _is_saving(seconds / kind.work, warm):
             self._observe_speed(worker, seconds / (warm.seconds * kind.work))
         each = seconds / self._raw_factor(worker) / kind.work
-        self.runs.observe(_key(kind, cached), each)
-        if not cached:
-            for key in _near(kind)[1:]:
+        if cached:
+            self.runs.observe(_key(kind, cached), each)
+        if not cached or plain is None or not _is_saving(each, plain):
+            for key in _near(kind):
                 self.runs.observe(key, each)
 
     def _observe_cold(self, kind: Kind, missing: Files, seconds: float, warm: Estimate | None) -> None:
@@ -240,6 +243,11 @@ class Costs:
         for name, table in self.tables():
             table.restore(kept.get(name, {}))
         self._recentre()
+
+
+def _is_saving(each: float, plain: Estimate) -> bool:
+    """Whether a run was so quick that more of it must have been cached than of most."""
+    return each < plain.seconds * _SAVING
 
 
 def _near(kind: Kind) -> tuple[str, str, str]:

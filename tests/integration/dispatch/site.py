@@ -17,7 +17,7 @@ import uuid_utils
 
 from gateway import assets, dispatch, ports, simulator
 from gateway.adapters import blobs, bus, comfyui, store
-from gateway.domain import model, placement
+from gateway.domain import model
 from gateway.domain.comfy import graph
 
 QUICK = dispatch.Patience(
@@ -151,7 +151,7 @@ async def open_site(
             bus=news,
             assets=library,
             connect=comfyui.ComfyClient,
-            choose=placement.least_connections,
+            choose=None,
             clock=time.time,
             new_id=new_id,
             secret_of=lambda job_id: None,

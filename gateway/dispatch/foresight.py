@@ -1,0 +1,267 @@
+"""What dispatch foresees: what each worker holds and when it will be done, so that placement can weigh them.
+
+The state here is belief, fed by what attempts tell: one begins (its models will be held), its worker is free again,
+its history is read (what was cached, and how long it took), or it ends unseen. Placement itself runs inside the
+store's transaction, in a thread of the store's; so each round of choosing is given a picture that does not change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway import ports
+from gateway.dispatch import inputs
+from gateway.domain import model, placement
+from gateway.domain.comfy import history
+from gateway.domain.comfy.graph import Requirements
+from gateway.domain.costs import book, estimate, memory
+
+_REMEMBERED: Final = 4.0  #: times its patience that a job is remembered to have left places to others
+
+
+@dataclass(slots=True, kw_only=True)
+class _Expected:
+    """An attempt that takes a place of its worker."""
+
+    claim: model.Claim
+    before: memory.Memory  #: what the worker held when it began
+    since: float
+    cost: book.Cost | None
+    is_there: bool = True  #: it takes a place
+
+
+@dataclass(slots=True, kw_only=True)
+class _Belief:
+    """One worker."""
+
+    memory: memory.Memory = field(default_factory=memory.Memory)
+    attempts: dict[model.AttemptId, _Expected] = field(default_factory=dict[model.AttemptId, "_Expected"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a worker that takes work stands right now."""
+
+    worker: model.WorkerId
+    accepts: frozenset[str]
+    others: int  #: prompts of other clients
+    is_idle: bool  #: nothing of ours runs there
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """How often what was decided."""
+
+    decisions: Counter[str] = field(default_factory=Counter[str])  #: cold, warm, waited, stolen
+
+
+@dataclass(slots=True, kw_only=True)
+class Choosing:
+    """One round: a `ports.Choose` over a picture of the fleet. It may be asked several times, for parts of the queue;
+    what it gave away before is taken into account."""
+
+    outlook: placement.Outlook
+    decisions: list[placement.Decision] = field(default_factory=list[placement.Decision])
+
+    def __call__(
+        self, candidates: Sequence[model.Candidate], slots: Sequence[model.Slot]
+    ) -> Sequence[model.Assignment]:
+        """Assignments of candidates (in fair order) to free places."""
+        if not self.outlook.costs:
+            return placement.least_connections(candidates, slots)
+        decision = placement.decide(candidates, slots, self.outlook)
+        self.decisions.append(decision)
+        self._occupy(candidates, decision)
+        return decision.assignments
+
+    def _occupy(self, candidates: Sequence[model.Candidate], decision: placement.Decision) -> None:
+        if not decision.assignments:
+            return
+        by_id = {candidate.job_id: candidate for candidate in candidates}
+        workers = dict(self.outlook.workers)
+        for done in decision.assignments:
+            worker, candidate = workers.get(done.worker), by_id[done.job_id]
+            needs = self.outlook.needs.get(candidate.requirements_key)
+            cost = decision.costs.get(done.job_id)
+            if worker is not None and needs is not None:
+                workers[worker.id] = dataclasses.replace(
+                    worker,
+                    ready_in=worker.ready_in + (cost.seconds if cost else 0.0),
+                    memory=worker.memory.after(needs.models, candidate.sketch.held),
+                )
+        self.outlook = dataclasses.replace(self.outlook, workers=workers)
+
+
+@dataclass(slots=True, kw_only=True)
+class Foresight:
+    """What is believed of all workers, and what was learned of costs."""
+
+    clock: ports.Clock
+    costs: book.Costs = field(default_factory=book.Costs)
+    patience: float = 30.0
+    tally: Tally = field(default_factory=Tally)
+    passed: dict[model.JobId, float] = field(default_factory=dict[model.JobId, float])
+    usual: estimate.Estimate = field(default_factory=estimate.Estimate)  #: how long any run takes a worker
+    _beliefs: dict[model.WorkerId, _Belief] = field(default_factory=dict[model.WorkerId, _Belief])
+    _needs: dict[str, book.Needs] = field(default_factory=dict[str, book.Needs])
+    _costs_of: dict[model.JobId, book.Cost] = field(default_factory=dict[model.JobId, book.Cost])
+
+    # -- what attempts tell -------------------------------------------------------------------------------------
+
+    def begun(self, claim: model.Claim) -> None:
+        """An attempt was given to its worker, which will hold what it needs."""
+        belief = self._belief(claim.attempt.worker)
+        needs = self._needs.get(claim.requirements_key)
+        belief.attempts[claim.attempt.id] = _Expected(
+            claim=claim,
+            before=belief.memory,
+            since=claim.attempt.created_at,
+            cost=self._costs_of.pop(claim.job_id, None),
+        )
+        self.passed.pop(claim.job_id, None)
+        if needs is not None:
+            belief.memory = belief.memory.after(needs.models, claim.sketch.held)
+
+    def freed(self, claim: model.Claim) -> None:
+        """Its worker can take the next one."""
+        expected = self._belief(claim.attempt.worker).attempts.get(claim.attempt.id)
+        if expected is not None:
+            expected.is_there = False
+
+    def ran(self, claim: model.Claim, entry: history.HistoryEntry, outline: inputs.Outline) -> None:
+        """Its history was read."""
+        belief = self._belief(claim.attempt.worker)
+        expected = belief.attempts.pop(claim.attempt.id, None)
+        places = {node: place for place, node in enumerate(outline.classes)}
+        cached = frozenset(places[node] for node in entry.cached if node in places)
+        run = memory.Ran(
+            keys=claim.sketch.keys,
+            files={places[node]: files for node, files in outline.loaders.items()},
+            cached=cached,
+        )
+        if expected is not None and run.loaders:
+            depth = expected.before.told(run.loaders).depth
+            if depth != belief.memory.depth:
+                belief.memory = dataclasses.replace(belief.memory, depth=depth)
+        needs = self._needs.get(claim.requirements_key)
+        if entry.error is not None and _is_out_of_memory(entry.error):
+            self.forget(claim.attempt.worker)
+        if entry.verdict is not history.Verdict.SUCCESS or entry.seconds is None or needs is None:
+            return
+        self.usual.observe(entry.seconds)
+        kind = book.Kind.of(needs, claim.sketch)
+        bits = sum(1 << place for place in cached)
+        self.costs.observe(kind, run.missing, entry.seconds, worker=claim.attempt.worker, cached=bits)
+
+    def ended(self, claim: model.Claim) -> None:
+        """It is over; if nobody saw how, nothing is believed of its worker's memory any more."""
+        belief = self._belief(claim.attempt.worker)
+        if belief.attempts.pop(claim.attempt.id, None) is not None:
+            belief.memory = belief.memory.emptied()
+
+    def forget(self, worker: model.WorkerId) -> None:
+        """The worker may have restarted, or its memory was freed; what runs there will fill it."""
+        belief = self._belief(worker)
+        belief.memory = belief.memory.emptied()
+        for expected in belief.attempts.values():
+            expected.before = belief.memory
+            needs = self._needs.get(expected.claim.requirements_key)
+            if needs is not None and expected.is_there:
+                belief.memory = belief.memory.after(needs.models, expected.claim.sketch.held)
+
+    def drop(self, worker: model.WorkerId) -> None:
+        """The worker is gone."""
+        self._beliefs.pop(worker, None)
+
+    def _belief(self, worker: model.WorkerId) -> _Belief:
+        return self._beliefs.setdefault(worker, _Belief())
+
+    # -- what placement is given --------------------------------------------------------------------------------
+
+    def learn_needs(self, requirements: Mapping[str, Requirements]) -> None:
+        """Take note of what the requirement keys mean."""
+        if self._needs.keys() == requirements.keys():
+            return
+        used = {
+            expected.claim.requirements_key
+            for belief in self._beliefs.values()
+            for expected in belief.attempts.values()
+        }
+        self._needs = {
+            key: self._needs.get(key) or book.Needs.of(key, wanted) for key, wanted in requirements.items()
+        } | {key: needs for key, needs in self._needs.items() if key in used}
+
+    def warm(self, slots: Sequence[model.Slot]) -> Sequence[model.Slot]:
+        """The slots with the classes whose models their workers hold."""
+        if not self.costs:
+            return slots
+        return [dataclasses.replace(slot, warm=self._warm(slot)) for slot in slots]
+
+    def _warm(self, slot: model.Slot) -> frozenset[str]:
+        files = self._belief(slot.worker).memory.files
+        return frozenset(
+            key for key in slot.accepts if (needs := self._needs.get(key)) and needs.models and needs.models <= files
+        )
+
+    def choosing(self, standings: Callable[[], Sequence[Standing]]) -> Choosing:
+        """A round of choosing over all workers that take work, with or without a free place."""
+        now = self.clock()
+        workers = [self._worker(standing, now) for standing in standings()] if self.costs else []
+        outlook = placement.Outlook(
+            costs=self.costs,
+            needs=self._needs,
+            workers={worker.id: worker for worker in workers},
+            now=now,
+            passed=self.passed,
+            patience=self.patience,
+        )
+        return Choosing(outlook=outlook)
+
+    def _worker(self, standing: Standing, now: float) -> placement.Worker:
+        belief = self._belief(standing.worker)
+        if standing.others and standing.is_idle and belief.memory.models:
+            belief.memory = belief.memory.emptied()  # somebody else's prompt runs there, with models of its own
+        ready_in = sum(_remaining(expected, now) for expected in belief.attempts.values() if expected.is_there)
+        if standing.others and self.usual.count:
+            ready_in += standing.others * self.usual.seconds
+        return placement.Worker(id=standing.worker, accepts=standing.accepts, ready_in=ready_in, memory=belief.memory)
+
+    def chosen(self, choosing: Choosing, claimed: model.Claimed) -> None:
+        """Take note of what a round decided, before its attempts begin."""
+        for decision in choosing.decisions:
+            self._costs_of.update(decision.costs)
+            for job in decision.passed:
+                self.passed.setdefault(job, choosing.outlook.now)
+        for claim in claimed.claims:
+            cost = self._costs_of.get(claim.job_id)
+            if cost is not None:
+                self.tally.decisions["cold" if cost.load else "warm"] += 1
+            if claim.job_id in self.passed:
+                self.tally.decisions["waited"] += 1
+        self._costs_of = {
+            claim.job_id: self._costs_of[claim.job_id] for claim in claimed.claims if claim.job_id in self._costs_of
+        }
+        self._forget_passed(choosing.outlook.now)
+
+    def _forget_passed(self, now: float) -> None:
+        if len(self.passed) > placement.WINDOW:
+            limit = now - max(60.0, _REMEMBERED * self.patience)
+            self.passed = {job: since for job, since in self.passed.items() if since > limit}
+
+
+def _is_out_of_memory(error: Mapping[str, object]) -> bool:
+    """Then ComfyUI unloads all models."""
+    kind, message = str(error.get("exception_type")), str(error.get("exception_message"))
+    return history.is_out_of_memory(kind, message)
+
+
+def _remaining(expected: _Expected, now: float) -> float:
+    """How long it will still take. One that is over its time is taken to need as long as it is over."""
+    elapsed = max(0.0, now - expected.since)
+    if expected.cost is None:
+        return elapsed
+    return abs(expected.cost.seconds - elapsed)
