@@ -193,6 +193,12 @@ class Link:
         ours = sum(1 for follow in self._follows.values() if follow.posted)
         return max(0, self.remaining - ours)
 
+    def has_only(self, prompt_id: str) -> bool:
+        """Whether this was the only prompt on the worker, when we last heard."""
+        return self.others == 0 and not any(
+            follow.posted for known, follow in self._follows.items() if known != prompt_id
+        )
+
     def condemn(self, prompt_id: str) -> None:
         """This attempt was given up: cancel its prompt if it ever shows up."""
         self.condemned.add(prompt_id)

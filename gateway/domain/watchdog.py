@@ -97,6 +97,8 @@ def _nothing(signs: Signs) -> str:
 
 
 def _span(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
