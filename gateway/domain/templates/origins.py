@@ -31,6 +31,7 @@ WRITERS: Final = ("TextGenerate", "GeminiNode", "Claude", "OpenAIChat", "LLM", "
 PERSONS_PLACES: Final = ("prompt", "caption", "text", "input", "subject", "user", "description")
 #: Words in a node's title that tell whose text it holds.
 MACHINES_TITLES: Final = ("system", "template", "instruction", "rewrite")
+MACHINES_WORDS: Final = ("you are ", "<start_of_turn>", "<|im_start|>")  #: how instructions to a language model begin
 PERSONS_TITLES: Final = ("user", "your ")
 
 #: What a fixed beginning ends with, before the words of a person follow.
@@ -106,9 +107,11 @@ class Origins:
     def _strangeness(self, place: _Place) -> int:
         """How unlikely it is that a person writes this text for this input."""
         title = (graphs.node_title(self.graph[place.target.node]) or "").casefold()
+        is_machines = self._value(place.target).lstrip()[:20].casefold().startswith(MACHINES_WORDS)
         if any(word in title for word in MACHINES_TITLES):
-            return 8
-        return 2 * place.is_written + place.is_off + 2 * (not any(word in title for word in PERSONS_TITLES))
+            return 8 + is_machines
+        is_named = any(word in title for word in PERSONS_TITLES)
+        return 4 * is_machines + 2 * place.is_written + place.is_off + 2 * (not is_named)
 
     def _places(self, node: str, field: str, *, through_rounders: bool = False) -> Iterator[_Place]:
         """The literal inputs that are met on the way up, the likeliest first."""

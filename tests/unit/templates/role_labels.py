@@ -3,11 +3,15 @@
 One line a template: `role=inputs`, inputs joined by `+` where one parameter sets several. For `prompt`, `seed` and the
 like the line names the first parameter of that role; `pictures`, `audio` and `video` name all. A role that is not there
 must not be found. The labels were drafted by the walk and then checked, each by reading the graph, and mended, as was
-the walk: what reaches the sampler's `positive` is the prompt, the side of a switch that is on counts, a number that only
-rounds another is set at that other, a size that a picture gives is nobody's.
+the walk: what reaches the sampler's `positive` is the prompt, the side of a switch that is on counts, a number that
+only rounds another is set at that other, a size that a picture gives is nobody's.
+
+The last thirty were labelled from their graphs alone, before the walk had read them; of the 173 roles that they have, it
+had 172 right then, and the one that it had not (a negative prompt that its author titled "System prompt") taught it a rule.
 
 The graphs are those that ComfyUI's editor made of the official templates (`comfyui-workflow-templates-json` 0.1.50), in
-`tests/fixtures/templates/labelled-graphs.json.gz`, long texts cut.
+`tests/fixtures/templates/labelled-graphs.json.gz`, long texts cut; those of the last thirty are what our own converter
+makes of the same package.
 """
 
 from __future__ import annotations
@@ -196,6 +200,59 @@ api_seedance2_5_t2v: prompt=9.model.prompt seed=9.seed aspect_ratio=9.model.rati
 api_tripo3_1_multiview_to_model: seed=47.model_seed pictures=44.image+45.image+46.image
 api_rodin_image_to_model: seed=28.Seed pictures=49.image
 api_bytedance_seed_audio1_0_t2a: prompt=3.text_prompt seed=3.seed
+# labelled before the walk had seen them
+sdxl_refiner_prompt_example: prompt=6.text negative_prompt=7.text+16.text seed=10.noise_seed steps=10.steps+11.steps
+    width=5.width height=5.height
+sdxl_revision_text_prompts: prompt=6.text negative_prompt=7.text seed=3.seed steps=3.steps width=5.width
+    height=5.height pictures=34.image+38.image
+flux_canny_model_example: prompt=23.text seed=3.seed steps=3.steps pictures=17.image
+flux_fill_inpaint_example: prompt=47:23.text seed=47:3.seed steps=47:3.steps pictures=17.image
+flux_fill_outpaint_example: prompt=23.text seed=3.seed steps=3.steps pictures=17.image
+flux_kontext_dev_basic: prompt=192:6.text seed=192:31.seed steps=192:31.steps pictures=190.image
+flux_redux_model_example: prompt=6.text seed=25.noise_seed steps=17.steps width=27.width+30.width
+    height=27.height+30.height pictures=40.image+47.image
+image_qwen_image_edit: prompt=102:76.prompt negative_prompt=102:77.prompt seed=102:3.seed steps=102:106.value
+    pictures=78.image
+image_qwen_image_instantx_inpainting_controlnet: prompt=6.text negative_prompt=7.text seed=3.seed steps=3.steps
+    pictures=71.image
+image_z_image_turbo_fun_union_controlnet: prompt=70:45.text seed=70:44.seed steps=70:44.steps pictures=58.image
+image_netayume_lumina_t2i: prompt=48:51.value negative_prompt=48:35:42.value seed=48:33.seed steps=48:33.steps
+    width=48:31.width height=48:31.height
+image_omnigen2_t2i: prompt=42:6.text negative_prompt=42:7.text seed=42:21.noise_seed steps=42:23.steps
+    width=42:11.width height=42:11.height
+image_ovis_text_to_image: prompt=57:45.text negative_prompt=57:49.text seed=57:44.seed steps=57:44.steps
+    width=57:41.width height=57:41.height
+image_chroma1_radiance_text_to_image: prompt=762:693.text negative_prompt=762:728.text seed=762:718.noise_seed
+    steps=762:751.steps width=762:760.width height=762:760.height
+image_flux2_text_to_image: prompt=98:6.text seed=98:25.noise_seed steps=98:100.value width=98:47.width+98:48.width
+    height=98:47.height+98:48.height
+image_joyai_image_edit: prompt=170:174.prompt negative_prompt=170:177.prompt seed=170:10.seed steps=170:10.steps
+    pictures=41.image
+text_to_video_wan: prompt=6.text negative_prompt=7.text seed=3.seed steps=3.steps width=40.width height=40.height
+ltxv_image_to_video: prompt=6.text negative_prompt=7.text seed=72.noise_seed steps=71.steps width=77.width
+    height=77.height pictures=78.image
+video_wan2_2_14B_t2v: prompt=128:89.text negative_prompt=128:72.text seed=128:81.noise_seed steps=128:114.value
+    width=128:74.width height=128:74.height
+video_wan2_1_infinitetalk: prompt=188:14.text+324:312.text seed=188:193.noise_seed steps=188:192.steps+324:320.steps
+    width=149.value height=150.value pictures=32.image+174.mask+175.mask audio=24.audio+90.audio
+video_humo: prompt=6.text negative_prompt=7.text seed=64.seed steps=64.steps width=65.width height=65.height
+    pictures=49.image audio=58.audio
+video_kandinsky5_t2v: prompt=12:7.text negative_prompt=12:2.text seed=12:8.seed steps=12:8.steps width=12:5.width
+    height=12:5.height
+video_ltx2_t2v: prompt=92:3.text negative_prompt=92:4.text seed=92:11.noise_seed steps=92:9.steps width=92:89.width
+    height=92:89.height
+video_wan_vace_14B_ref2v: prompt=105.text negative_prompt=107.text seed=108.seed steps=108.steps width=109.width
+    height=109.height pictures=73.image
+video_causal_forcing_i2v: prompt=29:4.text negative_prompt=29:9.text seed=29:11.noise_seed steps=29:13.steps
+    width=29:8.width height=29:8.height pictures=18.image
+audio_ace_step_1_5_checkpoint: prompt=94.tags seed=3.seed steps=3.steps
+sd3.5_large_blur: prompt=6.text seed=3.seed steps=3.steps width=33.width height=33.height pictures=57.image
+template_qwen_image_illustration_lora: prompt=76:6.text negative_prompt=76:7.text seed=76:3.seed steps=76:3.steps
+    width=76:58.width height=76:58.height
+image_hidream_o1: prompt=171.value negative_prompt=188.text seed=108.noise_seed steps=112.steps width=156.width
+    height=156.height pictures=213.image
+video_wan_animate2: prompt=261:3.text negative_prompt=261:4.text seed=261:19.noise_seed steps=261:18.steps
+    width=261:243.resize_type.width height=261:243.resize_type.height pictures=189.image video=240.file
 """
 
 
