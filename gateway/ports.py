@@ -435,6 +435,14 @@ class Blobs(Protocol):
         """Remove a blob; one that is gone already is no error."""
         ...
 
+    def old(self, *, before: float) -> AsyncIterator[Sequence[str]]:
+        """Hashes of the blobs that were last put before that time, some hundred at once, in no order."""
+        ...
+
+    async def free(self) -> int | None:
+        """Bytes that still fit; None where nobody can tell. StoreUnavailable."""
+        ...
+
     async def check(self) -> None:
         """StoreUnavailable when a write would fail now."""
         ...

@@ -13,9 +13,10 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -33,6 +34,9 @@ IN_MEMORY: Final = 8 * 1024 * 1024  #: what a stream may hold in memory before i
 CHUNK: Final = 1024 * 1024  #: of what is read and written at once
 STALE_SECONDS: Final = 3600.0  #: age of files that an interrupted upload left behind
 
+_PREFIX: Final = re.compile(r"[0-9a-f]{2}")
+_REST: Final = re.compile(r"[0-9a-f]{62}")
+_OBJECT: Final = re.compile(r"([0-9a-f]{2})/([0-9a-f]{62})")
 _HASH: Final = re.compile(r"blake3:([0-9a-f]{2})([0-9a-f]{62})")
 
 
@@ -95,7 +99,22 @@ class Folder:
         with _disk_errors():
             await asyncio.to_thread(self._probe)
 
+    async def free(self) -> int | None:
+        """Bytes that still fit on its disk."""
+        with _disk_errors():
+            return (await asyncio.to_thread(shutil.disk_usage, self._root)).free
+
+    async def old(self, *, before: float) -> AsyncGenerator[Sequence[str]]:
+        """Hashes of the blobs that were last put before that time, a folder's at once."""
+        with _disk_errors():
+            names = sorted(await asyncio.to_thread(os.listdir, self._root))
+        for name in names:
+            if _PREFIX.fullmatch(name):
+                with _disk_errors():
+                    yield await asyncio.to_thread(_old_in, self._root / name, before)
+
     def _probe(self) -> None:
+        self._incoming.mkdir(exist_ok=True)  # somebody tidied up; the root itself may be a mount that is missing
         path = self._new_file()
         try:
             _write_synced(path, b"probe")
@@ -117,6 +136,7 @@ class Folder:
         path = self._path(received.hash)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == received.size:  # only whole files ever get this name
+                os.utime(path)  # somebody is about to use it: it is not old
                 return
         file = received.file or self._new_file()
         try:
@@ -173,6 +193,17 @@ class Bucket:
         with _bucket_errors():
             await obstore.put_async(self._objects, name, b"probe")
             await obstore.delete_async(self._objects, name)
+
+    async def free(self) -> int | None:
+        """A bucket does not tell."""
+        return None
+
+    async def old(self, *, before: float) -> AsyncGenerator[Sequence[str]]:
+        """Hashes of the blobs that were last put before that time."""
+        with _bucket_errors():
+            async for found in obstore.list(self._objects, chunk_size=500):
+                old = (each["path"] for each in found if each["last_modified"].timestamp() < before)
+                yield [f"blake3:{match[1]}{match[2]}" for path in old if (match := _OBJECT.fullmatch(path))]
 
     async def _keep(self, received: _Received) -> ports.Stored:
         content = received.file or received.data
@@ -277,12 +308,21 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def _old_in(folder: Path, before: float) -> list[str]:
+    """Hashes of the blobs in one folder that were last put before that time."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.stat().st_mtime) for entry in entries]
+    return [f"blake3:{folder.name}{name}" for name, put_at in found if put_at < before and _REST.fullmatch(name)]
+
+
 def _open_at(path: Path, start: int, left: int | None) -> tuple[IO[bytes] | None, bytes]:
     """The first chunk, and the file when there is more."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb", buffering=0))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not path.parent.parent.is_dir():  # all of it is away: that is no reason to call one blob lost
+                raise _unavailable(error) from error
             raise _gone(f"blake3:{path.parent.name}{path.name}") from None
         except OSError as error:
             raise _unavailable(error) from error

@@ -4,11 +4,11 @@ Facts this file rests on, each recorded from a real server (tests/fixtures/wire)
 
 - `POST /prompt` takes our prompt id. A 4xx is a definite no. A 5xx is not: a prompt may be queued although the answer
   was 500, so it counts as unknown.
-- Newer servers cancel one prompt atomically (`POST /api/jobs/{id}/cancel`, which for an unknown id does nothing); older
-  ones know `/queue {"delete"}` for what waits and `/interrupt {"prompt_id"}` for what runs. Between the two a prompt can
-  begin to run, so the interrupt comes second. It checks and then acts: what runs next could be hit when the prompt ends
-  between the two, so nothing of ours may wait behind it (depth 1), and only what runs right now is interrupted. Nothing
-  global is ever called: a worker may have other users.
+- Newer servers cancel one prompt atomically (`POST /api/jobs/{id}/cancel`, which for an unknown id does nothing).
+  Older ones know `/queue {"delete"}` for what waits and `/interrupt {"prompt_id"}` for what runs. Between the two a
+  prompt can begin to run, so the interrupt comes second. It checks and then acts: what runs next could be hit when the
+  prompt ends between the two, so nothing of ours may wait behind it (depth 1), and only what runs right now is
+  interrupted. Nothing global is ever called: a worker may have other users.
 - A socket that is not read stops everybody's frames on that server, so whoever listens must always drain.
 - The feature-flags handshake must be the first message; it makes previews carry their node's id.
 """
@@ -148,15 +148,16 @@ class ComfyClient:
     async def upload(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """`POST /upload/image` into the input folder, overwriting: names are made from content, so the same name is
         the same bytes. Returns the name that loader nodes take, subfolder included."""
+        source = _Source(chunks)
         form = aiohttp.FormData()
-        form.add_field("image", chunks, filename=name, content_type="application/octet-stream")
+        form.add_field("image", source.chunks(), filename=name, content_type="application/octet-stream")
         form.add_field("overwrite", "true")
         form.add_field("type", "input")
         form.add_field("subfolder", "gateway")
         patience = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._timeouts.transfer_idle
         )
-        with self._foreign_errors("POST /upload/image"):
+        with source.own_error(), self._foreign_errors("POST /upload/image"):
             async with self._session.post(f"{self.url}/upload/image", data=form, timeout=patience) as response:
                 answer = self._read("POST /upload/image", response.status, await response.read())
         if not isinstance(answer, dict) or not isinstance(answer.get("name"), str):
@@ -210,6 +211,32 @@ class ComfyClient:
             raise errors.WorkerUnreachable(message, refused=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise errors.WorkerUnreachable(f"{self.url} cannot be reached ({what}: {_brief(error)})") from error
+
+
+class _Source:
+    """What is sent. aiohttp takes an error of the source for one of the connection: this keeps them apart."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._error: errors.GatewayError | None = None
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in self._chunks:
+                yield chunk
+        except errors.GatewayError as error:
+            self._error = error
+            raise
+
+    @contextlib.contextmanager
+    def own_error(self):
+        """Raise the source's own error instead of what became of it."""
+        try:
+            yield
+        except errors.WorkerError:
+            if self._error is not None:
+                raise self._error from None
+            raise
 
 
 class Socket:

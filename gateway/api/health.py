@@ -61,7 +61,10 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {
 async def readyz(known: parts.PartsDep) -> Response:
     """Whether work is taken: store and blobs can be written, and the gateway is not stopping."""
     store, blobs = await asyncio.gather(_state(known.store.check()), _state(known.blobs.check()))
-    checks = {"store": store, "blobs": blobs, "gateway": "stopping" if known.stopping.is_set() else "ok"}
+    space = known.assets.space
+    await space.look()
+    stopping = "stopping" if known.stopping.is_set() else "ok"
+    checks = {"store": store, "blobs": blobs, "space": space.shut or space.low or "ok", "gateway": stopping}
     workers = dict(Counter(view.state.value for view in known.fleet.views()))
     if set(checks.values()) == {"ok"}:
         return present.answer(Readiness(status="ready", checks=checks, workers=workers))

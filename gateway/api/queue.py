@@ -56,9 +56,11 @@ async def cancel_queue(request: Request, known: parts.PartsDep, caller: auth.Cal
 
 
 async def _order(request: Request, limit: int) -> QueueCancel:
-    if await body.read(request, limit=limit):
-        return await body.read_object(request, QueueCancel, limit=limit)
-    return QueueCancel()
+    given = await body.read(request, limit=limit)
+    value = body.parse_json(given) if given else {}
+    if not isinstance(value, dict):
+        raise errors.InvalidRequest("the body must be a JSON object, or empty")
+    return body.validated(QueueCancel, value)
 
 
 def _whose(order: QueueCancel, caller: auth.Caller) -> model.TenantId | None:

@@ -70,6 +70,7 @@ async def _read(
         elif _takes_file(template, part.name, form):
             if len(form.minted) >= MAX_FILES:
                 raise errors.InvalidRequest(f"An order has at most {MAX_FILES} files.")
+            await known.assets.space.require()
             received = await known.assets.receive(reader.chunks(), limit=limit)
             form.inputs[part.name] = await _kept(known, tenant, received, part, form)
 

@@ -79,6 +79,7 @@ async def _read(request: Request, known: parts.Parts, form: _Form) -> None:
             if form.received is not None:
                 form.faults.append(fault("file", "repeated_field", "is there twice; upload one file at a time"))
                 continue
+            await known.assets.space.require()
             form.received = await known.assets.receive(reader.chunks(), limit=limit)
         elif part.name == "tags":
             form.tags.append(await reader.text(part))

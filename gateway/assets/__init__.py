@@ -2,5 +2,6 @@
 
 from gateway.assets.library import Assets, Minted, Received
 from gateway.assets.signing import SignedPath, Signer
+from gateway.assets.space import Space
 
-__all__ = ["Assets", "Minted", "Received", "SignedPath", "Signer"]
+__all__ = ["Assets", "Minted", "Received", "SignedPath", "Signer", "Space"]

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from gateway import ports
-from gateway.assets import guard, names, signing
+from gateway.assets import guard, names, signing, space
 from gateway.domain import errors, model
 from gateway.domain.comfy import history
 from gateway.domain.templates import media
@@ -50,8 +50,10 @@ class Assets:
         new_id: ports.NewId,
         signer: signing.Signer,
         retention: float | None = None,
+        free_disk: int = 0,
     ) -> None:
-        """`retention`: seconds that an upload is kept unless it says otherwise; None for ever."""
+        """`retention`: seconds that an upload is kept unless it says otherwise; None for ever. `free_disk`: bytes that
+        are to stay free."""
         self._records = records
         self._blobs = blobs
         self._clock = clock
@@ -59,6 +61,7 @@ class Assets:
         self._signer = signer
         self._retention = retention
         self._guard = guard.Guard(clock)
+        self.space = space.Space(blobs, clock=clock, floor=free_disk)
         self._spared: set[str] = set()  #: hashes that were to be deleted while somebody was about to use them
 
     # Taking bytes in.
@@ -67,7 +70,11 @@ class Assets:
         """Store a stream; PayloadTooLarge past `limit` bytes. Mint a record over it, or `discard` its hash."""
         head = _Head(chunks)
         with self._guard.putting() as deleted:
-            stored = await self._blobs.put(head.chunks(), limit=limit)
+            try:
+                stored = await self._blobs.put(head.chunks(), limit=limit)
+            except errors.StoreUnavailable as error:
+                self.space.failed(error.message)
+                raise
             if stored.hash in deleted:
                 raise errors.StoreUnavailable("these bytes were being deleted while they came in; send them again")
         return Received(hash=stored.hash, size_bytes=stored.size_bytes, head=bytes(head.head))

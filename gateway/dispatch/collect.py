@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ from gateway.domain.comfy import graph, history
 _log = structlog.get_logger("gateway.collect")
 _GATHER_SECONDS: Final = 0.05  #: outputs wait this long for the end of the run before they are recorded on their own
 _PARALLEL: Final = 4  #: files of one job fetched at once
-_STORE_SECONDS: Final = 600.0  #: what was made waits on its worker so long for a blob store that is away
 
 Item = history.OutputFile | history.OutputText
 
@@ -41,6 +40,7 @@ class Collector:
     folder: str  #: the job's own subfolder on the worker
     simulated: bool
     known: dict[tuple[str, str], model.Asset]
+    canceled: Callable[[], bool] = lambda: False  #: nobody wants the outputs any more
     _tasks: dict[Item, asyncio.Task[model.NewOutput]] = field(default_factory=dict[Item, asyncio.Task[model.NewOutput]])
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL))
     _unrecorded: list[model.NewOutput] = field(default_factory=list[model.NewOutput])
@@ -115,7 +115,7 @@ class Collector:
     async def _fetch(self, item: Item, index: int) -> model.NewOutput:
         retry = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
-            stop=tenacity.stop_after_delay(_STORE_SECONDS),
+            stop=lambda _: self.canceled(),  # for as long as it takes: nothing new is claimed meanwhile
             wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
             before_sleep=self._log_waiting,
             reraise=True,

@@ -101,6 +101,7 @@ class Submission:
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
+        await self._ties.assets.space.require()
         async with self._turns:
             return await self._submit_graph(tenant, workflow, wishes)
 
@@ -135,6 +136,7 @@ class Submission:
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
+        await self._ties.assets.space.require()
         async with self._turns:
             job_id = self._ties.new_id()
             template = await self._ties.find(name, key=idempotency_key or job_id)
@@ -164,6 +166,7 @@ class Submission:
         wishes = Wishes(
             metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
         )
+        await self._ties.assets.space.require()
         batch_id = model.BatchId(self._ties.new_id())
         template = await self._ties.find(name, key=idempotency_key or batch_id)
         if isinstance(inputs, Mapping):

@@ -171,3 +171,59 @@ def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(errors.StoreUnavailable):
         adapter.open_blobs(tmp_path / "file" / "blobs")
+
+
+async def test_old_blobs_are_listed_and_a_put_makes_them_new(blobs: ports.Blobs) -> None:
+    kept = [await blobs.put_bytes(bytes([number])) for number in range(5)]
+    hashes = {stored.hash for stored in kept}
+    assert {one async for some in blobs.old(before=time.time() + 60) for one in some} == hashes
+    assert [one async for some in blobs.old(before=time.time() - 60) for one in some] == []
+
+
+async def test_known_bytes_that_come_again_are_not_old(tmp_path: Path) -> None:
+    blobs = adapter.open_blobs(tmp_path)
+    stored = await blobs.put_bytes(b"again")
+    (file,) = (path for path in tmp_path.glob("??/*") if path.is_file())
+    os.utime(file, (1000, 1000))
+    assert [one async for some in blobs.old(before=2000) for one in some] == [stored.hash]
+    await blobs.put_bytes(b"again")
+    assert [one async for some in blobs.old(before=2000) for one in some] == []
+
+
+async def test_what_is_no_blob_is_not_listed(tmp_path: Path) -> None:
+    blobs = adapter.open_blobs(tmp_path)
+    for name in ("notes.txt", "ab/short", "zz/" + "0" * 62, "incoming/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [one async for some in blobs.old(before=time.time() + 60) for one in some] == []
+
+
+async def test_a_folder_that_vanished_and_came_back(tmp_path: Path) -> None:
+    """As a network share does: everything says so, nothing is taken for lost, and nobody restarts anything."""
+    root, away = tmp_path / "blobs", tmp_path / "away"
+    blobs = adapter.open_blobs(root)
+    stored = await blobs.put_bytes(b"kept")
+    root.rename(away)
+    for doing in (
+        blobs.put_bytes(b"new"),
+        read(blobs, stored.hash),
+        blobs.check(),
+        blobs.free(),
+        blobs.put(stream(b"x")),
+    ):
+        with pytest.raises(errors.StoreUnavailable):
+            await doing
+    with pytest.raises(errors.StoreUnavailable):
+        assert [some async for some in blobs.old(before=1)]
+    assert not root.exists(), "a mount point is not written to while nothing is mounted"
+    away.rename(root)
+    await blobs.check()
+    assert await read(blobs, stored.hash) == b"kept"
+    assert (await blobs.free() or 1) > 0
+
+
+async def test_a_folder_that_was_tidied_up_mends_itself(tmp_path: Path) -> None:
+    blobs = adapter.open_blobs(tmp_path)
+    (tmp_path / "incoming").rmdir()
+    await blobs.check()
+    await blobs.put_bytes(b"new")
