@@ -266,6 +266,6 @@ class Fleet:
     def _can_run(self, catalog: NodeCatalog, key: str, wanted: Requirements) -> bool:
         verdict = self._verdicts.get((catalog.digest, key))
         if verdict is None:
-            verdict = not catalog.lacks(wanted)
+            verdict = catalog.can_run(wanted)
             self._verdicts[(catalog.digest, key)] = verdict
         return verdict

@@ -113,6 +113,8 @@ class Requirements:
 
     classes: frozenset[str] = frozenset()
     models: frozenset[tuple[str, str, str]] = frozenset()  #: (class_type, input, file)
+    #: (class_type, digest of a definition): workers that define the class like that refuse this very graph
+    unfit: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def key(self) -> str:
@@ -122,11 +124,14 @@ class Requirements:
             digest.update(word.encode() + b"\0")
         for model in sorted(self.models):
             digest.update("\1".join(model).encode() + b"\0")
+        for definition in sorted(self.unfit):
+            digest.update("\2".join(definition).encode() + b"\0")
         return digest.hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON of the requirements, in a stable order."""
-        return {"classes": sorted(self.classes), "models": [list(model) for model in sorted(self.models)]}
+        unfit = {"unfit": [list(definition) for definition in sorted(self.unfit)]} if self.unfit else {}
+        return {"classes": sorted(self.classes), "models": [list(model) for model in sorted(self.models)], **unfit}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Requirements:
@@ -134,6 +139,7 @@ class Requirements:
         return cls(
             classes=frozenset(data["classes"]),
             models=frozenset((class_type, field, file) for class_type, field, file in data["models"]),
+            unfit=frozenset((class_type, digest) for class_type, digest in data.get("unfit", ())),
         )
 
 

@@ -38,6 +38,7 @@ class NodeCatalog:
 
     def __init__(self, classes: Mapping[str, node_classes.NodeClass]) -> None:
         self.classes = classes
+        self._definitions: dict[str, str] = {}  #: digests, as they are asked for
 
     @classmethod
     def parse(cls, info: Mapping[str, Any]) -> NodeCatalog:
@@ -84,9 +85,21 @@ class NodeCatalog:
         spec = self.input(class_type, field)
         return spec.upload if spec is not None else None
 
+    def definition(self, class_type: str) -> str:
+        """A short name for how this class is defined here; empty when it is not."""
+        known = self._definitions.get(class_type)
+        if known is None:
+            node_class = self.classes.get(class_type)
+            text = "" if node_class is None else repr(node_class)
+            known = hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest() if text else ""
+            self._definitions[class_type] = known
+        return known
+
     def can_run(self, needs: graphs.Requirements) -> bool:
-        """Whether nothing of these requirements is missing here."""
+        """Whether nothing of these requirements is missing here, and nothing here is known to refuse the graph."""
         if not needs.classes <= self.classes.keys():
+            return False
+        if any(self.definition(class_type) == digest for class_type, digest in needs.unfit):
             return False
         return not any(self._lacks_model(*model) for model in needs.models)
 
