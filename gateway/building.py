@@ -17,7 +17,7 @@ from gateway import assets, authoring, dispatch, ports, retention, submission
 from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
 from gateway.api import auth, parts
 from gateway.dispatch import reaping
-from gateway.domain import errors, model, placement
+from gateway.domain import durations, errors, model, placement
 from gateway.settings import Settings, tenant_limits
 
 _log = structlog.get_logger("gateway")
@@ -113,7 +113,16 @@ class Foundation:
             restart_worker=_restarting(supervisor),
             learned=self.store.learned,
         )
-        return dispatch.Dispatch(ties, dispatch.Options(owner=self.owner, affinity=self.settings.placement.patience))
+        return dispatch.Dispatch(ties, self._options())
+
+    def _options(self) -> dispatch.Options:
+        watch, recycle = self.settings.watch, self.settings.recycle
+        return dispatch.Options(
+            owner=self.owner,
+            affinity=self.settings.placement.patience,
+            care=dispatch.Care(dead=watch.dead, recycle_jobs=recycle.jobs, recycle_memory=recycle.memory),
+            runs=durations.Patience(run=watch.run, idle=watch.idle),
+        )
 
     async def shelf(self, dispatcher: dispatch.Dispatch) -> authoring.Shelf:
         """The templates, all of them read."""

@@ -175,6 +175,23 @@ class Restart(_Part):
     give_up_after: int = Field(5, ge=1, description="Ends in a row, without such a life, that make a crash loop.")
 
 
+class Watch(_Part):
+    """When a job takes too long, or a worker is dead. Templates may have limits of their own."""
+
+    run: Seconds = Field(86400.0, gt=0, description="The longest run of a job whose kind is not known yet.")
+    idle: Seconds = Field(900.0, gt=0, description="The longest time without any sign of life of a run.")
+    dead: Seconds = Field(
+        120.0, gt=0, description="A local worker is dead when a job, its process and its card are silent for this."
+    )
+
+
+class Recycle(_Part):
+    """When a local worker that works is started anew, once it has finished what it runs."""
+
+    jobs: int | None = Field(None, ge=1, description="After so many jobs.")
+    memory: ByteSize | None = Field(None, description="When its processes take more of the machine's memory.")
+
+
 class Placement(_Part):
     """Which queued job an idle worker takes."""
 
@@ -249,6 +266,8 @@ class Settings(_Part):
     limits: Limits = Limits()  # pyright: ignore[reportCallIssue]
     retention: Retention = Retention()  # pyright: ignore[reportCallIssue]
     restart: Restart = Restart()  # pyright: ignore[reportCallIssue]
+    watch: Watch = Watch()  # pyright: ignore[reportCallIssue]
+    recycle: Recycle = Recycle()  # pyright: ignore[reportCallIssue]
     placement: Placement = Placement()  # pyright: ignore[reportCallIssue]
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ import orjson
 from gateway import assets, ports
 from gateway.domain import errors, model
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.comfy import object_info
+from gateway.domain.comfy import object_info, sizes
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.templates import model as templates
 from gateway.submission import checks, pictures, planning, references, rules, secrets
@@ -262,6 +262,8 @@ class Submission:
             template=plan.template.name,
             template_version=plan.template.version,
             inputs=plan.inputs,
+            max_tries=plan.template.tries or self._rules.max_tries,
+            limits=plan.template.limits,
         )
         return job, faults
 
@@ -287,6 +289,7 @@ class Submission:
             max_tries=self._rules.max_tries,
             needs_secret=wishes.api_key is not None,
             sketch=sketches.sketch(graph),
+            size=sizes.pixels(graph),
         )
 
     async def _queue(

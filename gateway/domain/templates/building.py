@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.domain import errors
+from gateway.domain import model as domain
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
 from gateway.domain.templates import inference, model, roles, sidecar, values
@@ -59,6 +60,8 @@ def build(
             for file in about.requirements.models
         ),
         tags=tuple(about.tags),
+        tries=about.limits.tries,
+        limits=domain.Limits(queue=about.limits.queue, run=about.limits.run, idle=about.limits.idle),
         inferred=not about.parameters and spoken.inferred,
         source=source,
         files=found,

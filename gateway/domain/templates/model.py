@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from gateway.domain import errors
+from gateway.domain import model as domain
 from gateway.domain.comfy import graph as graphs
 
 MAX_SEED = 2**64 - 1
@@ -119,6 +120,8 @@ class Template:
     packs: tuple[NodePack, ...] = ()
     models: tuple[ModelFile, ...] = ()
     tags: tuple[str, ...] = ()
+    tries: int | None = None  #: attempts that one of its jobs may spend; None: as many as any job
+    limits: domain.Limits = field(default_factory=domain.Limits)
     inferred: bool = False  #: the parameters were found by walking the graph
     source: str | None = None  #: the file it came from
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  #: contents of the `default_file`s

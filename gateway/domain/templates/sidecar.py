@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import pydantic
 
@@ -75,6 +76,29 @@ class RequirementsTable(_Table):
     models: list[ModelTable] = pydantic.Field(default_factory=list[ModelTable])
 
 
+def _seconds(value: object) -> object:
+    """A number of seconds, or a number with its unit as in `15m`."""
+    if not isinstance(value, str):
+        return value
+    found = _SPAN.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("a time is a number of seconds, or a number with s, m, h or d: 90, 15m, 2h")
+    return float(found["number"]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found["unit"]]
+
+
+_SPAN: Final = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[smhd])")
+_Seconds = Annotated[float, pydantic.BeforeValidator(_seconds), pydantic.Field(gt=0)]
+
+
+class LimitsTable(_Table):
+    """`[limits]`: how often its jobs are tried, and how long they may take."""
+
+    tries: Annotated[int, pydantic.Field(ge=1, le=100)] | None = None
+    queue: _Seconds | None = None
+    run: _Seconds | None = None
+    idle: _Seconds | None = None
+
+
 class Sidecar(_Table):
     """The whole file. Without `parameters` they are inferred, without `outputs` they are, too."""
 
@@ -84,6 +108,7 @@ class Sidecar(_Table):
     parameters: dict[Name, ParameterTable] = pydantic.Field(default_factory=dict[str, ParameterTable])
     outputs: dict[Name, OutputTable] = pydantic.Field(default_factory=dict[str, OutputTable])
     requirements: RequirementsTable = pydantic.Field(default_factory=RequirementsTable)
+    limits: LimitsTable = pydantic.Field(default_factory=LimitsTable)
 
 
 def read_sidecar(text: str, source: str) -> Sidecar:
@@ -147,6 +172,8 @@ def _keys_at(place: list[str]) -> list[str]:
         return list(Sidecar.model_fields)
     if place[0] in tables:
         return list(tables[place[0]].model_fields)
+    if place[0] == "limits":
+        return list(LimitsTable.model_fields)
     if len(place) == 2:
         return list(RequirementsTable.model_fields)
     return list((PackTable if place[1] == "packs" else ModelTable).model_fields)
@@ -159,6 +186,9 @@ def write_sidecar(template: model.Template) -> str:
     """The file that says what this template is: the starting point for an author who wants to say more."""
     lines: list[str] = []
     _write(lines, None, {"title": template.title, "description": template.description, "tags": list(template.tags)})
+    limits = {"queue": template.limits.queue, "run": template.limits.run, "idle": template.limits.idle}
+    if template.tries is not None or any(limits.values()):
+        _write(lines, "[limits]", {"tries": template.tries, **limits})
     for parameter in template.parameters:
         _write(lines, f"[parameters.{parameter.name}]", _parameter_pairs(parameter))
     for output in template.outputs:
