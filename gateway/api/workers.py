@@ -49,6 +49,9 @@ class Worker(BaseModel):
     pid: int | None
     simulated: bool
     last_error: str | None
+    log_tail: str | None = Field(
+        description="The end of its log, when it is a local worker that kept ending and is not started any more."
+    )
 
 
 class WorkerList(BaseModel):
@@ -166,4 +169,5 @@ def _shape(view: model.WorkerView) -> Worker:
         pid=view.pid,
         simulated=view.simulated,
         last_error=view.last_error,
+        log_tail=view.log_tail,
     )

@@ -78,6 +78,8 @@ def table(workers: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType
         )
         if worker.get("last_error") and state not in {"idle", "busy"}:
             made.add_row("", "", "", output.plain(str(worker["last_error"]), style="red"))
+        if worker.get("log_tail"):
+            made.add_row("", "", "", output.plain(str(worker["log_tail"]), style="dim"))
     return made
 
 

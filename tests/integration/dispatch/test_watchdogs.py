@@ -194,3 +194,18 @@ async def test_a_process_that_takes_too_much_memory_finishes_first(tmp_path: Pat
         job = await site.ended(job_id)
         assert (job.status, job.tries) == (JobStatus.SUCCEEDED, 1)
         await site.worker_is("sim0", lambda _: bool(site.restarted))
+
+
+async def test_a_process_that_was_given_up_shows_why_with_the_end_of_its_log(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        process = model.WorkerProcess(
+            id=model.WorkerId("gpu0"),
+            url="http://127.0.0.1:9",
+            kind=model.WorkerKind.LOCAL,
+            failure="it ended 5 times in a row; last, it ended with status 1",
+            log_tail="ModuleNotFoundError: No module named 'torch'",
+        )
+        await site.dispatch.processes_changed([process])
+        (view,) = site.dispatch.views()
+        assert view.last_error == process.failure
+        assert view.log_tail == process.log_tail
