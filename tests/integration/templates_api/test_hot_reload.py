@@ -66,7 +66,8 @@ async def test_a_broken_file_leaves_the_last_good_version(start_gateway: Start, 
 
 
 async def test_the_last_good_version_outlives_a_restart(folder: Path, tmp_path: Path) -> None:
-    settings = Settings(port=0, data_dir=tmp_path / "data", workers=(), look_for=None, workflows=(folder,))
+    given: dict[str, Any] = {"port": 0, "data_dir": tmp_path / "data", "look_for": None, "workflows": (folder,)}
+    settings = Settings(**given)
     living.write(folder, "fox.json", living.graph(1))
     async with app.running(settings) as gateway, client_of(gateway) as client:
         good = (await client.get("/v1/templates/fox")).json()["version"]
