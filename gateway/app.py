@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from gateway import authoring, building, dispatch, ports, retention
+from gateway import authoring, building, delivery, dispatch, ports, retention
 from gateway.adapters import datadir, processes
 from gateway.api import app as api
 from gateway.api import parts
@@ -108,6 +108,7 @@ class _Built:
     shelf: authoring.Shelf
     dispatch: dispatch.Dispatch
     retention: retention.Retention
+    deliverer: delivery.Deliverer
     reaper: reaping.Reaper
     clock: ports.Clock
     local_known: asyncio.Event = field(default_factory=asyncio.Event)  #: our supervisor has told what it runs
@@ -117,6 +118,7 @@ class _Built:
         """Everything that runs beside the HTTP server."""
         yield "dispatch", self.dispatch.run()
         yield "retention", self.retention.run()
+        yield "delivery", self.deliverer.run()
         yield "templates", self.shelf.run()
         yield "reaping", self._reap()
         if supervisor is None:
@@ -151,11 +153,13 @@ async def _build(
     dispatcher = foundation.dispatch(supervisor)
     stack.push_async_callback(dispatcher.close)
     shelf = await foundation.shelf(dispatcher)
+    known = foundation.parts(dispatcher, shelf)
     return _Built(
-        parts=foundation.parts(dispatcher, shelf),
+        parts=known,
         shelf=shelf,
         dispatch=dispatcher,
         retention=foundation.retention(),
+        deliverer=foundation.deliverer(known, stack),
         reaper=foundation.reaper(dispatcher),
         clock=foundation.clock,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -13,11 +14,22 @@ import structlog
 import uuid_utils
 
 import gateway
-from gateway import assets, authoring, dispatch, ports, retention, submission
-from gateway.adapters import blobs, bus, comfyui, datadir, images, processes, store, template_folders, templates
-from gateway.api import auth, parts
+from gateway import assets, authoring, delivery, dispatch, ports, retention, submission
+from gateway.adapters import (
+    blobs,
+    bus,
+    comfyui,
+    datadir,
+    images,
+    outgoing,
+    processes,
+    store,
+    template_folders,
+    templates,
+)
+from gateway.api import auth, hooks, parts
 from gateway.dispatch import reaping
-from gateway.domain import durations, errors, model, placement
+from gateway.domain import durations, errors, model, placement, targets
 from gateway.settings import Settings, tenant_limits
 
 _log = structlog.get_logger("gateway")
@@ -56,6 +68,7 @@ class Foundation:
     bus: ports.Bus
     assets: assets.Assets
     secrets: submission.Secrets
+    webhook_secret: str
     files: template_folders.TemplateFolders
     connect: ports.Connect
     clock: ports.Clock
@@ -66,6 +79,7 @@ class Foundation:
     ) -> Foundation:
         """Open store and blobs; `stack` closes them."""
         clock: ports.Clock = time.time
+        secret = settings.webhooks.secret
         folders = template_folders.TemplateFolders(settings.template_folders, shipped=templates.builtin_folder())
         known_store = await store.open_store(settings.database or data.database, clock=clock)
         stack.push_async_callback(known_store.close)
@@ -86,11 +100,19 @@ class Foundation:
             ),
             secrets=submission.Secrets(clock),
             files=folders,
+            webhook_secret=secret.get_secret_value() if secret else data.webhook_secret(),
             connect=adapters.connect,
             clock=clock,
         )
 
     async def limit_tenants(self) -> None:
+    def targets(self) -> targets.Targets:
+        """Which addresses clients may aim us at."""
+        allowed = self.settings.webhooks.allow_private
+        if isinstance(allowed, str):
+            return targets.Targets(private=allowed == "all")
+        return targets.Targets(networks=allowed)
+
         """Write down how much each tenant may take, as its keys say."""
         limits = tenant_limits(self.settings.all_api_keys)
         await self.store.tenants.limit(
@@ -153,7 +175,36 @@ class Foundation:
             limits=_limits(self.settings),
             public_url=self.settings.public_url,
         )
+            targets=self.targets(),
+        )
 
+    def deliverer(self, known: parts.Parts, stack: AsyncExitStack) -> delivery.Deliverer:
+        """The loop that tells webhooks; `stack` closes its connections."""
+        given = self.settings.webhooks
+        client = outgoing.Outgoing(self.targets(), clock=self.clock)
+        stack.push_async_callback(client.close)
+        ties = delivery.Ties(
+            deliveries=self.store.deliveries,
+            jobs=self.store.jobs,
+            bus=self.bus,
+            outgoing=client,
+            signer=delivery.Signer(secret=self.webhook_secret, agent=f"comfy-gateway/{gateway.__version__}"),
+            render=functools.partial(hooks.event_body, known),
+            render_progress=functools.partial(hooks.progress_body, known),
+            metrics=delivery.Metrics(known.metrics.registry),
+            clock=self.clock,
+            new_id=new_id,
+            chance=random.random,
+
+        options = delivery.Options(
+            owner=self.owner,
+            timeout=given.timeout,
+            at_once=given.at_once,
+            per_host=given.per_host,
+            keep=self.settings.retention.deliveries,
+            progress_interval=given.progress_interval,
+        )
+        return delivery.Deliverer(ties, options)
     def _submission(self, dispatcher: dispatch.Dispatch, shelf: authoring.Shelf) -> submission.Submission:
         ties = submission.Ties(
             jobs=self.store.jobs,
@@ -209,7 +260,12 @@ def _draw_seed() -> int:
 
 def _access(settings: Settings) -> auth.Access:
     keys = tuple(
-        auth.ApiKey.of(key.key.get_secret_value(), tenant=model.TenantId(key.tenant), admin=key.admin)
+        auth.ApiKey.of(
+            key.key.get_secret_value(),
+            tenant=model.TenantId(key.tenant),
+            admin=key.admin,
+            webhook=key.webhook.ordered() if key.webhook else None,
+        )
         for key in settings.all_api_keys
     )
     return auth.Access(keys=keys, origins=settings.allow_origins, guard_hosts=not keys and not settings.is_public)

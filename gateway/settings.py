@@ -24,12 +24,14 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
-from gateway.domain import errors, wording
+from gateway.domain import errors, webhooks, wording
 
 FILE = Path("gateway.toml")
 PREFIX = "COMFY_GATEWAY_"
@@ -95,6 +97,26 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+class KeyWebhook(_Part):
+    """A webhook that all jobs of an API key have, unless they name one themselves."""
+
+    url: str
+    events: Words | None = None
+    secret: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _usable(self) -> KeyWebhook:
+        try:
+            self.ordered()
+        except errors.InvalidRequest as error:
+            raise ValueError(error.message) from None
+        return self
+
+    def ordered(self) -> webhooks.Webhook:
+        """The webhook that it means."""
+        return webhooks.ordered(self.url, self.events, self.secret.get_secret_value() if self.secret else None)
+
+
 class ApiKey(_Part):
     """Someone who may use the gateway. Jobs and assets belong to the tenant; keys of one tenant share them, and the
     tenant's limits, which one of its keys names. An admin may change workers and empty other tenants' queues."""
@@ -107,6 +129,7 @@ class ApiKey(_Part):
     max_queued: int | None = Field(None, ge=0, description="Queued jobs of the tenant.")
     max_queued_bytes: ByteSize | None = Field(None, description="Graphs of the tenant's queued jobs.")
     max_running: int | None = Field(None, ge=0, description="Running jobs of the tenant.")
+    webhook: KeyWebhook | None = Field(None, description="Told about its jobs that name no webhook themselves.")
 
     @model_validator(mode="before")
     @classmethod
@@ -160,10 +183,40 @@ class Retention(_Part):
 
     jobs: Seconds = Field(7 * 86400.0, description="A job and its outputs, from its submission.")
     uploads: Seconds = Field(30 * 86400.0, description="An uploaded asset that no job needs.")
+    deliveries: Seconds = Field(7 * 86400.0, description="What a webhook was told, or was given up.")
     queued: Seconds = Field(7 * 86400.0, description="A queued job that no worker takes expires after this.")
     disk_budget: ByteSize | None = Field(
         None, description="Bytes of outputs and uploads; past it the oldest ended jobs, then uploads, go early."
     )
+
+
+def _networks(value: object) -> object:
+    return value if value in ("none", "all") else _words(value)
+
+
+class Webhooks(_Part):
+    """Telling others what happens to jobs."""
+
+    allow_private: Annotated[Literal["none", "all"] | tuple[IPvAnyNetwork, ...], BeforeValidator(_networks)] = Field(
+        "none",
+        description="Private addresses that webhooks may have: `none`, `all`, or networks like `192.168.1.0/24`.",
+    )
+    secret: SecretStr | None = Field(
+        None,
+        description="Signs what goes to webhooks without a secret of their own; without, `webhook-secret` in the data "
+        "directory, made at the first start.",
+    )
+    timeout: Seconds = Field(15.0, gt=0, le=300, description="How long a receiver may take to answer.")
+    at_once: int = Field(32, ge=1, le=1000, description="Webhooks under way at once.")
+    per_host: int = Field(4, ge=1, le=1000, description="Of them, to one host.")
+    progress_interval: Seconds = Field(5.0, description="Between two `job.progress` of one job, at least.")
+
+    @field_validator("secret")
+    @classmethod
+    def _signs(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and (fault := webhooks.secret_fault(secret.get_secret_value())):
+            raise ValueError(f"it {fault}")
+        return secret
 
 
 class Restart(_Part):
@@ -268,6 +321,7 @@ class Settings(_Part):
     restart: Restart = Restart()  # pyright: ignore[reportCallIssue]
     watch: Watch = Watch()  # pyright: ignore[reportCallIssue]
     recycle: Recycle = Recycle()  # pyright: ignore[reportCallIssue]
+    webhooks: Webhooks = Webhooks()  # pyright: ignore[reportCallIssue]
     placement: Placement = Placement()  # pyright: ignore[reportCallIssue]
 
     @model_validator(mode="after")
@@ -463,9 +517,21 @@ def redacted(settings: Settings) -> dict[str, Any]:
 def to_json(settings: Settings) -> bytes:
     """The settings with their secrets, for our own server process."""
     shown = settings.model_dump(mode="json")
-    shown["api_keys"] = [{**key.model_dump(), "key": key.key.get_secret_value()} for key in settings.all_api_keys]
+    shown["api_keys"] = [_opened(key.model_dump()) for key in settings.all_api_keys]
     shown["api_keys_file"] = None
+    shown["webhooks"]["secret"] = _opened(settings.webhooks.secret)
     return orjson.dumps(shown)
+
+
+def _opened(value: Any) -> Any:
+    """A value with its secrets in the clear."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case dict():
+            return {name: _opened(each) for name, each in cast(dict[str, Any], value).items()}
+        case _:
+            return value
 
 
 def from_json(data: bytes) -> Settings:

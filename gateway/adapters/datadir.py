@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.domain import errors
+from gateway.domain import errors, webhooks
 
 _SOCKET_PATH_LIMIT = 100  #: bytes; the kernel takes 107
 
@@ -63,10 +63,20 @@ class DataDir:
 
     def secret(self) -> bytes:
         """32 random bytes that stay the same for the life of the directory: what URLs are signed with."""
-        file = self.path / "secret"
+        return self._kept("secret", secrets.token_bytes(32))
+
+    def webhook_secret(self) -> str:
+        """What signs webhooks that have no secret of their own; a text file, so that people can copy it."""
+        return (
+            self._kept("webhook-secret", webhooks.secret_of(secrets.token_bytes(32)).encode() + b"\n").decode().strip()
+        )
+
+    def _kept(self, name: str, first: bytes) -> bytes:
+        """What the file of this name holds: `first`, if it is not there yet."""
+        file = self.path / name
         # Written aside and linked into place: a reader never sees half of it, the first writer wins.
-        with suppress(FileExistsError), tempfile.NamedTemporaryFile(dir=self.path, prefix=".secret-") as fresh:
-            fresh.write(secrets.token_bytes(32))
+        with suppress(FileExistsError), tempfile.NamedTemporaryFile(dir=self.path, prefix=f".{name}-") as fresh:
+            fresh.write(first)
             fresh.flush()
             os.fsync(fresh.fileno())
             os.link(fresh.name, file)

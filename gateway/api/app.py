@@ -25,6 +25,7 @@ from gateway.api import (
     template_versions,
     template_writing,
     templates,
+    webhooks,
     workers,
 )
 from gateway.api.parts import Parts
@@ -78,7 +79,7 @@ def _routed(version: str) -> FastAPI:
     app.router.routes.append(Route("/", _home, include_in_schema=False))
     plain = (jobs.plain_router, assets.plain_router)
     of_templates = (templates, template_writing, template_versions)
-    modules = (jobs, assets, *of_templates, batches, queue, workers, health, openapi)
+    modules = (jobs, assets, *of_templates, batches, queue, workers, webhooks, health, openapi)
     for router in (*plain, *(module.router for module in modules)):
         app.router.routes.extend(router.routes)
     app.openapi = openapi.of(app, version=version)

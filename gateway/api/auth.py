@@ -14,7 +14,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from gateway.domain import errors, model
+from gateway.domain import errors, model, webhooks
 
 _SCHEME = "bearer "
 
@@ -25,6 +25,7 @@ class Caller:
 
     tenant: model.TenantId
     admin: bool = False
+    webhook: webhooks.Webhook | None = None  #: told about jobs that name none themselves
 
     def must_be_admin(self, what: str) -> None:
         """Forbidden unless this is an admin's key; `what` says what only an admin may do."""
@@ -39,11 +40,20 @@ class ApiKey:
     digest: bytes
     tenant: model.TenantId
     admin: bool = False
+    webhook: webhooks.Webhook | None = None
 
     @classmethod
-    def of(cls, secret: str, *, tenant: model.TenantId = model.DEFAULT_TENANT, admin: bool = False) -> ApiKey:
+    def of(
+        cls,
+        secret: str,
+        *,
+        tenant: model.TenantId = model.DEFAULT_TENANT,
+        admin: bool = False,
+        webhook: webhooks.Webhook | None = None,
+    ) -> ApiKey:
         """The key with this secret."""
-        return cls(digest=hashlib.sha256(secret.encode()).digest(), tenant=tenant, admin=admin)
+        digest = hashlib.sha256(secret.encode()).digest()
+        return cls(digest=digest, tenant=tenant, admin=admin, webhook=webhook)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +77,7 @@ class Access:
         key = _matching(self.keys, authorization[len(_SCHEME) :].strip())
         if key is None:
             raise errors.Unauthorized("this API key is not known here")
-        return Caller(tenant=key.tenant, admin=key.admin)
+        return Caller(tenant=key.tenant, admin=key.admin, webhook=key.webhook)
 
     def caller_if_any(self, authorization: str | None) -> Caller | None:
         """As `caller`, or None without an Authorization header where keys are needed: for signed URLs."""

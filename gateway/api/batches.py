@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from gateway.api import auth, body, fields, jobs, links, parts, present, queue, schemas
+from gateway.api import auth, body, fields, hooks, jobs, links, parts, present, queue, schemas
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.states import TERMINAL, JobStatus
@@ -31,7 +31,7 @@ BatchInputs = Annotated[
 ]
 
 
-class BatchOrder(body.RequestBody):
+class BatchOrder(hooks.HookedRequest):
     """An order for many jobs of a template."""
 
     template: str = Field(max_length=200, examples=["sdxl"])
@@ -122,6 +122,7 @@ async def post_batch(
         priority=order.priority,
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
+        webhook=order.hook(request, known, caller),
     )
     shape = _present(await known.store.jobs.batch(caller.tenant, ordered.batch.id), links)
     shape.job_ids = [job.id for job in ordered.jobs]

@@ -95,5 +95,6 @@ async def _state(check: Awaitable[None]) -> str:
 )
 async def metrics(known: parts.PartsDep, caller: auth.CallerDep) -> Response:
     """Numbers for Prometheus; needs a key where keys are configured."""
+    known.metrics.owed(await known.store.deliveries.backlog(), now=known.clock())
     text = known.metrics.render(await known.store.jobs.count_by_status(), known.fleet.views())
     return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, WithJsonSchema
 from starlette.responses import StreamingResponse
 
-from gateway.api import body, calls, events, fields, plain, present, schemas, waiting
+from gateway.api import body, calls, events, fields, hooks, plain, present, schemas, waiting
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus
@@ -50,11 +50,11 @@ class ExtraData(body.RequestBody):
     api_key_comfy_org: str | None = Field(default=None, max_length=4096)
 
 
-class JobRequest(body.RequestBody):
+class JobRequest(hooks.HookedRequest):
     """An order for one workflow."""
 
     reserved: ClassVar[Mapping[str, str]] = {
-        "webhook_url": "webhooks are not served here yet",
+        "webhook_url": 'a webhook is an object here: "webhook": {"url": …}',
         "inputs": "inputs belong to templates: POST /v1/templates/{name}/jobs",
     }
 
@@ -89,6 +89,7 @@ async def submit(request: Request) -> Response:
         priority=order.priority,
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
+        webhook=order.hook(request, call.parts, call.caller),
     )
     return await waiting.answer_order(request, call.parts, call.presenter, job)
 

@@ -32,10 +32,15 @@ class Links:
 def of(request: Request, parts: parts_module.Parts) -> Links:
     """The links for answers to this request: from the public URL, else from how the request reached us."""
     if parts.public_url is not None:
-        scheme, _, rest = parts.public_url.rstrip("/").partition("://")
-        authority, slash, path = rest.partition("/")
-        return Links(origin=f"{scheme}://{authority}", prefix=slash + path)
+        return at(parts.public_url)
     return Links(origin=f"{request.scope['scheme']}://{_authority(request)}", prefix=request.scope.get("root_path", ""))
+
+
+def at(url: str) -> Links:
+    """The links of a gateway that clients reach at this URL."""
+    scheme, _, rest = url.rstrip("/").partition("://")
+    authority, slash, path = rest.partition("/")
+    return Links(origin=f"{scheme}://{authority}", prefix=slash + path)
 
 
 def _authority(request: Request) -> str:

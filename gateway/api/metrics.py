@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import prometheus_client as prometheus
 
-from gateway.domain import model
+from gateway.domain import deliveries, model
 from gateway.domain.states import JobStatus
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -30,9 +30,24 @@ class Metrics:
             "comfy_gateway_worker_jobs_done", "Jobs that a worker has finished.", ["worker"], registry=self.registry
         )
 
+        self._deliveries = prometheus.Gauge(
+            "comfy_gateway_webhook_deliveries", "Webhooks owed, and given up.", ["status"], registry=self.registry
+        )
+        self._oldest = prometheus.Gauge(
+            "comfy_gateway_webhook_oldest_seconds",
+            "How long ago the oldest event happened that a webhook is still owed.",
+            registry=self.registry,
+        )
+
     def answered(self, method: str, status: int) -> None:
         """Count an answer."""
         self._requests.labels(method if method in _METHODS else "other", str(status)).inc()
+
+    def owed(self, backlog: deliveries.Backlog, *, now: float) -> None:
+        """How webhook deliveries stand now."""
+        self._deliveries.labels("pending").set(backlog.pending)
+        self._deliveries.labels("dead").set(backlog.dead)
+        self._oldest.set(0.0 if backlog.oldest is None else max(0.0, now - backlog.oldest))
 
     def render(self, jobs: Mapping[JobStatus, int], workers: Sequence[model.WorkerView]) -> bytes:
         """The exposition text, with how jobs and workers stand now."""

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from gateway import ports
 from gateway.api import auth, metrics, streams
+from gateway.domain import targets
 
 if TYPE_CHECKING:
     from gateway import assets, authoring, submission
@@ -47,6 +48,7 @@ class Parts:
     limits: Limits = field(default_factory=Limits)
     metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
     streams: streams.Streams = field(default_factory=streams.Streams)
+    targets: targets.Targets = field(default_factory=targets.Targets)  #: addresses that webhooks may have
     public_url: str | None = None  #: how clients reach us, when the Host header does not tell
     #: Set when the gateway stops: not ready any more, streams and waits end.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

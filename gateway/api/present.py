@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from gateway.api import links as links_module
 from gateway.api import parts as parts_module
 from gateway.api import schemas
-from gateway.domain import model
+from gateway.domain import model, webhooks
 from gateway.domain.states import JobStatus
 
 
@@ -137,6 +137,7 @@ class Presenter:
             "worker": job.worker,
             "tries": job.tries,
             "simulated": job.simulated,
+            **({} if job.webhook is None else {"webhook": _webhook(job.webhook)}),
         }
 
     def _content_url(self, asset: model.Asset) -> tuple[str, str]:
@@ -150,6 +151,10 @@ async def _presenter(request: Request) -> Presenter:
 
 
 PresenterDep = Annotated[Presenter, Depends(_presenter)]
+
+
+def _webhook(hook: webhooks.Webhook) -> schemas.Webhook:
+    return schemas.Webhook(url=hook.url, events=sorted(hook.events))
 
 
 def _metrics(job: model.Job) -> dict[str, int | None]:

@@ -117,6 +117,13 @@ class Attempt(BaseModel):
     error: JobError | None
 
 
+class Webhook(BaseModel):
+    """added: who is told about a job. Its secret is never shown."""
+
+    url: str
+    events: list[str]
+
+
 class Job(BaseModel):
     """One execution of a workflow, however it was submitted."""
 
@@ -149,6 +156,7 @@ class Job(BaseModel):
     tries: int = Field(default=0, description="added: attempts spent.")
     attempts: list[Attempt] = Field(default_factory=list[Attempt], description="added: every try so far; not in lists.")
     simulated: bool = Field(default=False, description="added: ran on a simulator.")
+    webhook: Webhook | None = Field(default=None, description="added: who is told about it; absent: nobody.")
 
 
 class JobItem(Job):

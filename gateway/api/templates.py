@@ -14,6 +14,7 @@ from gateway.api import (
     body,
     calls,
     fields,
+    hooks,
     jobs,
     links,
     multipart,
@@ -44,7 +45,7 @@ Inputs = Annotated[
 ]
 
 
-class TemplateOrder(body.RequestBody):
+class TemplateOrder(hooks.HookedRequest):
     """An order for one job of a template."""
 
     inputs: Inputs = Field(default_factory=dict)
@@ -148,6 +149,7 @@ def _order_documented() -> Mapping[str, Any]:
             "metadata": {"type": "string", "contentMediaType": "application/json"},
             "priority": {"type": "integer"},
             "extra_data": {"type": "string", "contentMediaType": "application/json"},
+            "webhook": {"type": "string", "contentMediaType": "application/json"},
         },
         "additionalProperties": {"description": "A parameter's value, or its file."},
     }
@@ -182,14 +184,14 @@ async def order(
         # What the form was read by is what runs, whichever version another look would draw.
         pinned = f"{template.name}@{template.version}"
         async with template_forms.reading(request, known, caller.tenant, template) as value:
-            job = await _submit(known, caller, pinned, body.validated(TemplateOrder, value), key)
+            job = await _submit(request, caller, pinned, body.validated(TemplateOrder, value), key)
     else:
         shape = await body.read_object(request, TemplateOrder, limit=known.limits.json_body)
-        job = await _submit(known, caller, name, shape, key)
+        job = await _submit(request, caller, name, shape, key)
     return await waiting.answer_order(request, known, call.presenter, job)
 
 
-async def _submit(
-    known: parts.Parts, caller: auth.Caller, name: str, order: TemplateOrder, key: str | None
-) -> model.Job:
-    return await known.submission.submit_template(caller.tenant, name, order.inputs, **order.wishes(key))
+async def _submit(request: Request, caller: auth.Caller, name: str, order: TemplateOrder, key: str | None) -> model.Job:
+    known = parts.of(request)
+    hook = order.hook(request, known, caller)
+    return await known.submission.submit_template(caller.tenant, name, order.inputs, **order.wishes(key), webhook=hook)

@@ -79,6 +79,14 @@ def up(
     workflows: Annotated[
         list[Path] | None, typer.Option(help="Folder of templates, may be repeated. (default: ./workflows)")
     ] = None,
+    webhooks_allow_private: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORKS",
+            help="Private addresses that webhooks may have: none, all, or 192.168.1.0/24,… (default: none)",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
     grace: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +133,7 @@ def up(
             "database": database,
             "blobs": blobs,
             "workflows": workflows,
+            "webhooks": options.given({"allow_private": webhooks_allow_private}) or None,
             "grace": grace,
             "log": "json" if log_json else log,
         }

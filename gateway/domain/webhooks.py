@@ -105,7 +105,7 @@ def ordered(
             known.add(event)
     if events is not None and not known and not faults:
         faults.append(_fault(f"{field_name}.events", "name at least one event, or leave it out for all"))
-    if secret is not None and (wrong := _secret_fault(secret)):
+    if secret is not None and (wrong := secret_fault(secret)):
         faults.append(_fault(f"{field_name}.secret", wrong))
     if faults:
         raise errors.InvalidRequest("; ".join(fault.message for fault in faults), faults=faults)
@@ -142,7 +142,8 @@ def _url_fault(url: str) -> str | None:
     return None
 
 
-def _secret_fault(secret: str) -> str | None:
+def secret_fault(secret: str) -> str | None:
+    """What is wrong with a secret; None when it can sign."""
     try:
         key = key_of(secret)
     except ValueError:

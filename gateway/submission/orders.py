@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from gateway import assets, ports
-from gateway.domain import errors, model
+from gateway.domain import errors, model, webhooks
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, sizes
 from gateway.domain.costs import sketch as sketches
@@ -56,6 +56,7 @@ class Wishes:
     priority: int = 0
     idempotency_key: str | None = None
     extra_data: Mapping[str, Any] | None = None  #: kept in memory only
+    webhook: webhooks.Webhook | None = None
 
     @property
     def api_key(self) -> str | None:
@@ -93,13 +94,18 @@ class Submission:
         priority: int = 0,
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
+        webhook: webhooks.Webhook | None = None,
     ) -> model.Job:
         """Queue an API-format graph.
 
         InvalidWorkflow, UiWorkflow, MissingAsset, IdempotencyKeyReuse, QueueFull; each tells all that is wrong.
         """
         wishes = Wishes(
-            metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
+            metadata=metadata or {},
+            priority=priority,
+            idempotency_key=idempotency_key,
+            extra_data=extra_data,
+            webhook=webhook,
         )
         await self._ties.assets.space.require()
         async with self._turns:
@@ -128,13 +134,18 @@ class Submission:
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
     ) -> model.Job:
+        webhook: webhooks.Webhook | None = None,
         """Queue a template with these inputs.
 
         NotFound, TemplateError and TemplateWaiting for the name, InvalidInputs, MissingAsset or InvalidWorkflow for
         the inputs. A candidate that gets a share of the orders is drawn by the idempotency key, else by the job's id.
         """
         wishes = Wishes(
-            metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
+            metadata=metadata or {},
+            priority=priority,
+            idempotency_key=idempotency_key,
+            extra_data=extra_data,
+            webhook=webhook,
         )
         await self._ties.assets.space.require()
         async with self._turns:
@@ -158,13 +169,18 @@ class Submission:
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
     ) -> Ordered:
+        webhook: webhooks.Webhook | None = None,
         """Queue a template many times: once for each of a list of inputs, or `n` times for one, with the seeds seed,
         seed + 1, …
 
         All jobs or none; the faults of all members at once, each with its index.
         """
         wishes = Wishes(
-            metadata=metadata or {}, priority=priority, idempotency_key=idempotency_key, extra_data=extra_data
+            metadata=metadata or {},
+            priority=priority,
+            idempotency_key=idempotency_key,
+            extra_data=extra_data,
+            webhook=webhook,
         )
         await self._ties.assets.space.require()
         batch_id = model.BatchId(self._ties.new_id())
@@ -291,6 +307,7 @@ class Submission:
             sketch=sketches.sketch(graph),
             size=sizes.pixels(graph),
         )
+            webhook=wishes.webhook,
 
     async def _queue(
         self, jobs: Sequence[model.NewJob], wishes: Wishes, batch: model.NewBatch | None = None
