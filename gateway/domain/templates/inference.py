@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -100,9 +99,12 @@ def _output_kind(class_type: str) -> str:
 def unique(words: Iterable[str]) -> Iterator[str]:
     """These words, each that came before with a number."""
     used: set[str] = set()
+    counts: dict[str, int] = {}
     for word in words:
-        numbered = (word if count == 1 else f"{word[:60]}_{count}" for count in itertools.count(1))
-        name = next(name for name in numbered if name not in used)
+        name = word
+        while name in used:
+            counts[word] = counts.get(word, 1) + 1
+            name = f"{word[:58]}_{counts[word]}"
         used.add(name)
         yield name
 

@@ -54,6 +54,8 @@ class Origins:
 
     def __init__(self, graph: graphs.Graph) -> None:
         self.graph = graph
+        self.steps = 0  #: taken so far, by whoever walks this graph
+        self._texts: dict[tuple[str, str], Target | None] = {}
 
     def number(self, node: str, field: str) -> Target | None:
         """The input that holds the number which reaches this one, if some input does."""
@@ -62,8 +64,10 @@ class Origins:
 
     def text(self, node: str, field: str) -> Target | None:
         """The input that holds the text which reaches this one: of several, the one that a person writes."""
-        found = [each for each in self._places(node, field) if isinstance(self._value(each.target), str)]
-        return min(found, key=self._strangeness).target if found else None
+        if (node, field) not in self._texts:
+            found = [each for each in self._places(node, field) if isinstance(self._value(each.target), str)]
+            self._texts[node, field] = min(found, key=self._strangeness).target if found else None
+        return self._texts[node, field]
 
     def selector(self, node: str, field: str) -> str | None:
         """The node whose list of shapes a width or height is worked out from."""
@@ -122,6 +126,7 @@ class Origins:
             if place in seen:
                 continue
             seen.add(place)
+            self.steps += 1
             value = self._value(place.target)
             if graphs.is_link(value):
                 onward = list(self._onward(place, value[0], through_rounders=through_rounders))

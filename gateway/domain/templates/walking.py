@@ -6,18 +6,23 @@ its links by name (`positive`, `latent_image`, `sigmas`, `guider` …) up to lit
 in between, and through the nodes that only carry a value (primitives, reroutes, switches, text joiners). What has a
 name of its own wherever it stands (model files, uploads, guidance) is taken from all nodes that a worker would execute.
 
-The walk reads the graph only; it never fails, it finds less.
+The walk reads the graph only; it never fails, it finds less, also where a graph is so large or so knotted that it would
+take more than a second.
 """
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.templates import meanings, origins, roles
 from gateway.domain.templates.model import Target
+
+#: Nodes that are looked at, again and again, in one walk; official templates need up to 300.
+MAX_STEPS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +166,13 @@ class _Walker:
     ) -> Iterator[tuple[str, int]]:
         """Every (node, output) that is met from `start`, following the links that `onward` names."""
         seen: set[tuple[str, int]] = set()
-        todo = [(start, slot)]
-        while todo:
-            place = todo.pop(0)
+        todo = collections.deque([(start, slot)])
+        while todo and self._origins.steps < MAX_STEPS:
+            place = todo.popleft()
             if place in seen:
                 continue
             seen.add(place)
+            self._origins.steps += 1
             yield place
             todo.extend((source, slot) for _field, source, slot in onward(*place))
 
@@ -230,8 +236,11 @@ class _Walker:
     def size(self, node: str) -> bool:
         """Note the size that this node makes; False where it takes that from a picture."""
         before = len(self.findings)
+        is_picture = any(word in self.graph[node]["class_type"] for word in meanings.PICTURES)
         for field in self.inputs(node):
             role = meanings.SIZE_FIELDS.get(field.rpartition(".")[2])
+            if is_picture and role not in {roles.WIDTH, roles.HEIGHT}:
+                continue
             seconds = None if role != roles.LENGTH else self._origins.titled(node, field, meanings.SECONDS)
             if seconds is not None:
                 self.add(roles.DURATION, *seconds)
@@ -339,7 +348,8 @@ class _Walker:
         """The classes of the nodes that a picture ends in."""
         seen: set[str] = set()
         todo = [node]
-        while todo:
+        while todo and self._origins.steps < MAX_STEPS:
+            self._origins.steps += 1
             for user, field, slot in self.users.get(todo.pop(), []):
                 class_type = self.graph[user]["class_type"]
                 if slot != 0 or user in seen or class_type in meanings.ONLOOKERS:

@@ -6,8 +6,9 @@ must not be found. The labels were drafted by the walk and then checked, each by
 the walk: what reaches the sampler's `positive` is the prompt, the side of a switch that is on counts, a number that
 only rounds another is set at that other, a size that a picture gives is nobody's.
 
-The last thirty were labelled from their graphs alone, before the walk had read them; of the 173 roles that they have, it
-had 172 right then, and the one that it had not (a negative prompt that its author titled "System prompt") taught it a rule.
+The last thirty were labelled from their graphs alone, before the walk had read them. Of the 173 roles that they have,
+it had 172 right then; the one that it had not (a negative prompt that its author titled "System prompt") taught it a
+rule.
 
 The graphs are those that ComfyUI's editor made of the official templates (`comfyui-workflow-templates-json` 0.1.50), in
 `tests/fixtures/templates/labelled-graphs.json.gz`, long texts cut; those of the last thirty are what our own converter

@@ -148,6 +148,99 @@ GOLDEN: list[tuple[str, Nodes, dict[str, list[str] | None]]] = [
         {"width": None},
     ),
     (
+        "a number that a formula only rounds",
+        text_to_image(
+            _5=node("EmptyLatentImage", width=["20", 1], height=512, batch_size=1),
+            _20=node("ComfyMathExpression", expression="floor(a/16)*16", **{"values.a": ["21", 0]}),
+            _21=node("PrimitiveInt", value=768),
+        ),
+        {"width": ["21.value"]},
+    ),
+    (
+        "the side of a switch that is off is nobody's number",
+        text_to_image(
+            _5=node("EmptyLatentImage", width=["20", 0], height=512, batch_size=1),
+            _20=node("ComfySwitchNode", switch=True, on_true=["21", 0], on_false=["22", 0]),
+            _21=node("GetImageSize", image=["23", 0]),
+            _22=node("PrimitiveInt", value=768),
+            _23=node("LoadImage", image="a.png"),
+        ),
+        {"width": None, "image": ["23.image"]},
+    ),
+    (
+        "a size worked out from a shape",
+        text_to_image(
+            _5=node("EmptyLatentImage", width=["20", 0], height=["20", 1], batch_size=1),
+            _20=node("ResolutionSelector", aspect_ratio="1:1 (Square)", megapixels=1.0, multiple=8),
+        ),
+        {"width": None, "height": None, "aspect_ratio": ["20.aspect_ratio"], "megapixels": ["20.megapixels"]},
+    ),
+    (
+        "words of a person before a model's, and before a template and a beginning",
+        text_to_image(
+            _6=node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
+            _20=node("ComfySwitchNode", switch=True, on_true=["21", 0], on_false=["22", 0]),
+            _21=node("TextGenerate", prompt=["23", 0]),
+            _22=node("PrimitiveString", value="a fox"),
+            _23=node("StringConcatenate", string_a="You are a painter. ", string_b=["22", 0], delimiter=""),
+            _7=node("CLIPTextEncode", text=["24", 0], clip=["4", 1]),
+            _24=node("StringReplace", string="Never {prompt}!", find="{prompt}", replace=["25", 0]),
+            _25=node("StringConcatenate", string_a="without: ", string_b="blur", delimiter=""),
+        ),
+        {"prompt": ["22.value"], "negative_prompt": ["25.string_b"]},
+    ),
+    (
+        "one encoder for both halves",
+        text_to_image(
+            _3=sampler(positive=["6", 0], negative=["6", 1]),
+            _6=node("TextEncodeBoth", prompt="a fox", negative_prompt="blurry", clip=["4", 1]),
+        ),
+        {"prompt": ["6.prompt"], "negative_prompt": ["6.negative_prompt"]},
+    ),
+    (
+        "halves of a pair that are not the first outputs",
+        text_to_image(
+            _3=sampler(positive=["20", 1], negative=["20", 2]),
+            _20=node("LTXVReferenceAudio", positive=["6", 0], negative=["7", 0], model=["4", 0]),
+        ),
+        {},
+    ),
+    (
+        "a sampler without words comes after those with",
+        text_to_image(
+            _3=sampler(latent_image=["20", 0]),
+            _20=node("VAEEncode", pixels=["21", 0], vae=["4", 2]),
+            _21=node("VAEDecode", samples=["22", 0], vae=["4", 2]),
+            _22=node("KSampler", seed=1, steps=2, cfg=1.0, positive=["23", 0], latent_image=["24", 0]),
+            _23=node("LotusConditioning"),
+            _24=node("VAEEncode", pixels=["25", 0], vae=["4", 2]),
+            _25=node("LoadImage", image="a.png"),
+        ),
+        {
+            "seed_2": ["22.seed"], "steps_2": ["22.steps"], "cfg_2": ["22.cfg"], "width": None, "height": None,
+            "batch_size": None, "image": ["25.image"],
+        },
+    ),
+    (
+        "a picture that is prepared for a ControlNet",
+        text_to_image(
+            _3=sampler(positive=["20", 0], negative=["20", 1]),
+            _20=node("ControlNetApplyAdvanced", strength=0.8, positive=["6", 0], negative=["7", 0], image=["21", 0]),
+            _21=node("Canny", image=["22", 0], low_threshold=0.1, high_threshold=0.9),
+            _22=node("ImageScale", image=["23", 0], width=512, height=640, upscale_method="area", crop="center"),
+            _23=node("LoadImage", image="a.png"),
+        ),
+        {"control_strength": ["20.strength"], "control_image": ["23.image"]},
+    ),
+    (
+        "a service beside a sampler",
+        text_to_image(
+            _20=node("SomeVideoApi", prompt="it runs", seed=9, image=["8", 0], aspect_ratio="16:9"),
+            _21=node("SaveVideo", video=["20", 0], filename_prefix="x"),
+        ),
+        {"prompt_2": ["20.prompt"], "seed_2": ["20.seed"], "aspect_ratio": ["20.aspect_ratio"]},
+    ),
+    (
         "conditioning combined",
         text_to_image(
             _3=sampler(positive=["20", 0]),
@@ -335,6 +428,25 @@ def test_without_a_sampler_names_tell() -> None:
     }
     seed = inference.infer_parameters(graphs.parse_graph(nodes))[1]
     assert seed.maximum == 2**31 - 1  # services seldom take more
+
+
+def test_a_preset_that_overrides_width_and_height_is_the_size() -> None:
+    def service(preset: str) -> Nodes:
+        made = node("SomeApiNode", prompt="a fox", seed=3, size_preset=preset, width=64, height=64)
+        return {"1": made, "2": node("SaveImage", images=["1", 0], filename_prefix="x")}
+
+    assert found(service("2K")) == {"prompt": ["1.prompt"], "seed": ["1.seed"], "size": ["1.size_preset"]}
+    assert found(service("Custom"))["width"] == ["1.width"]
+
+
+def test_a_knot_of_thousands_of_nodes_finds_less_and_ends() -> None:
+    nodes: Nodes = {"c0": node("CLIPTextEncode", text="a fox"), "l": node("EmptyLatentImage", width=64, height=64)}
+    for i in range(1, 2_500):
+        nodes[f"c{i}"] = node("SomeConditioning", conditioning=[f"c{i - 1}", 0])
+    for i in range(2_500):
+        nodes[f"k{i}"] = node("KSampler", seed=i, positive=["c2499", 0], latent_image=["l", 0])
+        nodes[f"s{i}"] = node("SaveImage", images=[f"k{i}", 0], filename_prefix="x")
+    assert found(nodes)["prompt"] == ["c0.text"]
 
 
 def test_a_seed_keeps_to_what_its_node_takes(catalog: object_info.NodeCatalog) -> None:
