@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
-
 from gateway.cli import board, client, failures, files, following, inputs, interrupts, output, shapes
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
+from gateway.domain.embedded import reading
 from gateway.domain.templates import building, values
 from gateway.domain.templates import model as templates
 
@@ -104,9 +103,15 @@ async def place(gateway: client.Gateway, wish: Wish) -> Order:
     about: dict[str, Any] = {"priority": wish.priority}
     if wish.metadata:
         about["metadata"] = pairs(wish.metadata, "--metadata")
-    if wish.what == "-" or wish.what.endswith(".json"):
+    if _is_workflow(wish.what):
         return await _workflow(gateway, wish, about)
     return await _template(gateway, wish, about)
+
+
+def _is_workflow(what: str) -> bool:
+    """Whether this names a workflow, or a picture, film or sound that carries one, and no template."""
+    suffix = Path(what).suffix.lower()
+    return what == "-" or suffix == ".json" or (suffix in reading.MEDIA_SUFFIXES and Path(what).is_file())
 
 
 def pairs(words: Sequence[str], flag: str) -> dict[str, str]:
@@ -121,9 +126,9 @@ async def _template(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any
     template = await known_template(gateway, wish.what)
     given = await inputs.Uploader(gateway=gateway).uploaded(inputs.from_words(wish.words, template.parameters))
     if wish.n == 1:
-        job_ids: Sequence[str] = [(await gateway.order_template(template.name, given, about)).id]
+        job_ids: Sequence[str] = [(await gateway.order_template(wish.what, given, about)).id]
     else:
-        job_ids = await gateway.order_copies(template.name, given, about, n=wish.n)
+        job_ids = await gateway.order_copies(wish.what, given, about, n=wish.n)
     return Order(name=template.name, told_by=template.seed, job_ids=tuple(job_ids))
 
 
@@ -133,7 +138,7 @@ async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
         return await gateway.template(name)
     except failures.Refused as refused:
         if refused.http_status == 404:
-            way_out = "`comfy-gateway templates list` shows them; a workflow's file ends with .json"
+            way_out = "`comfy-gateway templates list` shows them; a workflow's file ends with .json, .png …"
             raise failures.Wrong(f"{name}: {refused.message}", way_out=way_out) from None
         raise
 
@@ -141,11 +146,11 @@ async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
 async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any]) -> Order:
     """A graph as it is; with values or `-n`, its parameters are found in it as in a template without a sidecar."""
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
-    workflow = _read_json(wish.what)
+    workflow = _read_workflow(wish.what)
     if not wish.words and wish.n == 1:
         return Order(name=name, told_by=None, job_ids=((await gateway.order_workflow(workflow, about)).id,))
-    graph = graphs.parse_graph(workflow)
-    parameters = building.build(name, graph).parameters
+    template = building.build(name, graphs.parse_graph(workflow))
+    graph, parameters = template.graph, template.parameters
     given = inputs.from_words(wish.words, parameters)
     _check(parameters, given)
     given = await inputs.Uploader(gateway=gateway).uploaded(given)
@@ -164,13 +169,15 @@ async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any
     return Order(name=name, told_by=seed, job_ids=tuple(job_ids), seeds=seeds)
 
 
-def _read_json(what: str) -> Any:
+def _read_workflow(what: str) -> Any:
     try:
-        return orjson.loads(inputs.stdin() if what == "-" else Path(what).read_bytes())
+        data = inputs.stdin() if what == "-" else Path(what).read_bytes()
     except OSError as error:
         raise failures.Wrong(f"the workflow {what} cannot be read: {error.strerror}") from None
-    except orjson.JSONDecodeError as error:
-        raise failures.Wrong(f"{what} is not JSON: {error}") from None
+    try:
+        return reading.read_workflow(data, source=what)
+    except errors.InvalidRequest as error:
+        raise failures.Wrong(error.message) from None
 
 
 def _check(parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> None:

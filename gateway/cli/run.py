@@ -14,7 +14,9 @@ def run(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="TEMPLATE", help="A template's name, or a workflow.json in API format; - for one from stdin."
+            metavar="TEMPLATE",
+            help="A template's name, or a workflow.json in API format, or a picture, film or sound that carries one; "
+            "- for one from stdin.",
         ),
     ],
     values: Annotated[

@@ -103,6 +103,19 @@ def test_a_workflow_of_ones_own(there: Mapping[str, str], tmp_path: Path) -> Non
         assert picture.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
 
 
+def test_a_picture_or_a_film_that_carries_its_workflow(there: Mapping[str, str], tmp_path: Path) -> None:
+    made = Path(__file__).parents[1] / "fixtures" / "embedded"
+    for name, words in (("png.png", ()), ("mp4.mp4", ("width=32",))):
+        (job,) = answer(call(tmp_path, "run", str(made / name), *words, "--json", more=there))["jobs"]
+        assert (job["status"], job["template"]) == ("succeeded", None)
+        with Image.open(tmp_path / job["files"][0]) as picture:
+            assert picture.size == (32 if words else 16, 16)
+    (tmp_path / "plain.webp").write_bytes(b"RIFF\0\0\0\0WEBP")
+    refused = call(tmp_path, "run", "plain.webp", more=there)
+    assert refused.returncode == 2
+    assert "without a workflow" in refused.stderr
+
+
 def test_a_workflow_with_values(there: Mapping[str, str], tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "workflows" / "sd15.json"
     words = ("run", str(shipped), "prompt=a fox", "seed=5", "steps=2", "-n", "2", "--json")
