@@ -158,7 +158,7 @@ async def _build(
         parts=known,
         shelf=shelf,
         dispatch=dispatcher,
-        retention=foundation.retention(),
+        retention=foundation.retention(known.tally),
         deliverer=foundation.deliverer(known, stack),
         reaper=foundation.reaper(dispatcher),
         clock=foundation.clock,

@@ -97,15 +97,15 @@ class Foundation:
                 new_id=new_id,
                 signer=assets.Signer(data.secret()),
                 retention=settings.retention.uploads,
+                free_disk=settings.limits.free_disk,
             ),
             secrets=submission.Secrets(clock),
-            files=folders,
             webhook_secret=secret.get_secret_value() if secret else data.webhook_secret(),
+            files=folders,
             connect=adapters.connect,
             clock=clock,
         )
 
-    async def limit_tenants(self) -> None:
     def targets(self) -> targets.Targets:
         """Which addresses clients may aim us at."""
         allowed = self.settings.webhooks.allow_private
@@ -113,6 +113,7 @@ class Foundation:
             return targets.Targets(private=allowed == "all")
         return targets.Targets(networks=allowed)
 
+    async def limit_tenants(self) -> None:
         """Write down how much each tenant may take, as its keys say."""
         limits = tenant_limits(self.settings.all_api_keys)
         await self.store.tenants.limit(
@@ -174,7 +175,6 @@ class Foundation:
             version=gateway.__version__,
             limits=_limits(self.settings),
             public_url=self.settings.public_url,
-        )
             targets=self.targets(),
         )
 
@@ -195,7 +195,7 @@ class Foundation:
             clock=self.clock,
             new_id=new_id,
             chance=random.random,
-
+        )
         options = delivery.Options(
             owner=self.owner,
             timeout=given.timeout,
@@ -205,6 +205,7 @@ class Foundation:
             progress_interval=given.progress_interval,
         )
         return delivery.Deliverer(ties, options)
+
     def _submission(self, dispatcher: dispatch.Dispatch, shelf: authoring.Shelf) -> submission.Submission:
         ties = submission.Ties(
             jobs=self.store.jobs,
@@ -227,7 +228,7 @@ class Foundation:
         )
         return submission.Submission(ties, rules)
 
-    def retention(self) -> retention.Retention:
+    def retention(self, tally: retention.Tally) -> retention.Retention:
         """The loop that forgets."""
         return retention.Retention(
             queue=self.store.queue,
@@ -235,6 +236,8 @@ class Foundation:
             bus=self.bus,
             clock=self.clock,
             queue_limit=self.settings.retention.queued,
+            budget=self.settings.retention.disk_budget,
+            tally=tally,
         )
 
     def reaper(self, dispatcher: dispatch.Dispatch) -> reaping.Reaper:
@@ -279,6 +282,7 @@ def _limits(settings: Settings) -> parts.Limits:
         batch_jobs=limits.batch_jobs,
         streams=limits.streams,
         wait=limits.wait,
+        stalled=limits.stalled,
     )
 
 

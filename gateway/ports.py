@@ -158,6 +158,15 @@ class Queue(Protocol):
         """Forget jobs, assets and idempotency keys past retention; returns hashes of blobs that nothing uses now."""
         ...
 
+    async def weigh(self) -> int:
+        """Bytes of all blobs that have a record, each counted once. Not cheap."""
+        ...
+
+    async def evict(self, *, now: float, excess: int) -> model.Evicted:
+        """End the retention of the oldest ended jobs whose outputs weigh `excess` bytes, some hundred at most, or of
+        uploads that no job needs where there is no such job. The next `prune` forgets them."""
+        ...
+
 
 class Workers(Protocol):
     """The known workers and who drives them."""

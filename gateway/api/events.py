@@ -7,7 +7,8 @@ the status. So each output comes once, in order and before the terminal status, 
 connects after the end is told the same story in short, because the official SDK stops at the first terminal status.
 
 The generator is pulled by the socket: a slow reader stops it, and the bus then keeps the latest progress and preview
-only.
+only. A reader that takes nothing for half a minute is dropped: its connection is cut, which no client takes for an end
+of the stream, so it comes again and gets the state as it is then.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 import structlog
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway import ports
 from gateway.api import parts, present, schemas
@@ -67,16 +68,34 @@ class EventStream(StreamingResponse):
     """The answer that streams a job. Whatever ends it, its subscription and its place are given back at once."""
 
     def __init__(self, known: parts.Parts, presenter: present.Presenter, job: model.Job) -> None:
+        self._job = job.id
         self._place = known.streams.counted(job.tenant, known.limits.streams)
-        self._gauge = known.metrics.streams
+        self._metrics = known.metrics
+        self._stalled = known.limits.stalled
         self._frames = _Stream(known, presenter, job).frames()
         super().__init__(self._frames, media_type="text/event-stream", headers=_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream until the job ended, the client went away or the gateway stops."""
-        with self._place, self._gauge.track_inprogress():
+        """Stream until the job ended, the client went away or takes nothing any more, or the gateway stops."""
+
+        async def patiently(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._stalled):
+                    await send(message)
+            except TimeoutError:
+                raise _Stalled from None
+
+        with self._place, self._metrics.streams.track_inprogress():
             async with contextlib.aclosing(self._frames):
-                await super().__call__(scope, receive, send)
+                try:
+                    await super().__call__(scope, receive, patiently)
+                except* _Stalled:
+                    self._metrics.dropped_streams.inc()
+                    _log.warning("event_stream_dropped", job=self._job, reason="its reader takes nothing")
+
+
+class _Stalled(Exception):
+    """A reader that takes nothing."""
 
 
 def frame(name: str, data: BaseModel) -> bytes:

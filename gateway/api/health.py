@@ -59,7 +59,7 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {
 
 @router.get("/readyz", operation_id="getReadiness", response_model=Readiness, responses=_NOT_READY)
 async def readyz(known: parts.PartsDep) -> Response:
-    """Whether work is taken: store and blobs can be written, and the gateway is not stopping."""
+    """Whether work is taken: store and blobs can be written, there is room, and the gateway is not stopping."""
     store, blobs = await asyncio.gather(_state(known.store.check()), _state(known.blobs.check()))
     space = known.assets.space
     await space.look()
@@ -96,5 +96,8 @@ async def _state(check: Awaitable[None]) -> str:
 async def metrics(known: parts.PartsDep, caller: auth.CallerDep) -> Response:
     """Numbers for Prometheus; needs a key where keys are configured."""
     known.metrics.owed(await known.store.deliveries.backlog(), now=known.clock())
+    space = known.assets.space
+    await space.look()
+    known.metrics.kept(known.tally, refusing=bool(space.shut or space.low))
     text = known.metrics.render(await known.store.jobs.count_by_status(), known.fleet.views())
     return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)

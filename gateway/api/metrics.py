@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import prometheus_client as prometheus
 
+from gateway import retention
 from gateway.domain import deliveries, model
 from gateway.domain.states import JobStatus
 
@@ -22,6 +23,9 @@ class Metrics:
             "comfy_gateway_http_requests", "Answered requests.", ["method", "status"], registry=self.registry
         )
         self.streams = prometheus.Gauge("comfy_gateway_event_streams", "Open event streams.", registry=self.registry)
+        self.dropped_streams = prometheus.Counter(
+            "comfy_gateway_event_streams_dropped", "Event streams whose reader took nothing.", registry=self.registry
+        )
         self._jobs = prometheus.Gauge("comfy_gateway_jobs", "Kept jobs by status.", ["status"], registry=self.registry)
         self._workers = prometheus.Gauge(
             "comfy_gateway_workers", "Workers by state.", ["state"], registry=self.registry
@@ -39,6 +43,24 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._held = prometheus.Gauge(
+            "comfy_gateway_stored_bytes", "Bytes of all blobs, where there is a disk budget.", registry=self.registry
+        )
+        self._evicted = prometheus.Gauge(
+            "comfy_gateway_evicted",
+            "Jobs and uploads that went before their time, since the start.",
+            ["what"],
+            registry=self.registry,
+        )
+        self._evicted_bytes = prometheus.Gauge(
+            "comfy_gateway_evicted_bytes", "Bytes that went before their time, since the start.", registry=self.registry
+        )
+        self._refusing = prometheus.Gauge(
+            "comfy_gateway_storage_refusing",
+            "1 while orders are refused because the disk of the blobs is full or away.",
+            registry=self.registry,
+        )
+
     def answered(self, method: str, status: int) -> None:
         """Count an answer."""
         self._requests.labels(method if method in _METHODS else "other", str(status)).inc()
@@ -48,6 +70,14 @@ class Metrics:
         self._deliveries.labels("pending").set(backlog.pending)
         self._deliveries.labels("dead").set(backlog.dead)
         self._oldest.set(0.0 if backlog.oldest is None else max(0.0, now - backlog.oldest))
+
+    def kept(self, tally: retention.Tally, *, refusing: bool) -> None:
+        """How much is stored, and what had to go."""
+        self._held.set(tally.held or 0)
+        self._evicted.labels("jobs").set(tally.evicted_jobs)
+        self._evicted.labels("uploads").set(tally.evicted_uploads)
+        self._evicted_bytes.set(tally.evicted_bytes)
+        self._refusing.set(refusing)
 
     def render(self, jobs: Mapping[JobStatus, int], workers: Sequence[model.WorkerView]) -> bytes:
         """The exposition text, with how jobs and workers stand now."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
-from gateway import ports
+from gateway import ports, retention
 from gateway.api import auth, metrics, streams
 from gateway.domain import targets
 
@@ -26,6 +26,7 @@ class Limits:
     streams: int = 256  #: open event streams a tenant
     wait: float = 600.0  #: the longest `Prefer: wait`
     keepalive: float = 15.0  #: an event stream says something at least this often
+    stalled: float = 30.0  #: an event stream whose reader takes nothing for this long is ended
     progress_interval: float = 0.25  #: between two progress events of a stream
     preview_interval: float = 0.5
     position_interval: float = 2.0  #: between two looks at the queue position
@@ -48,6 +49,7 @@ class Parts:
     limits: Limits = field(default_factory=Limits)
     metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
     streams: streams.Streams = field(default_factory=streams.Streams)
+    tally: retention.Tally = field(default_factory=retention.Tally)
     targets: targets.Targets = field(default_factory=targets.Targets)  #: addresses that webhooks may have
     public_url: str | None = None  #: how clients reach us, when the Host header does not tell
     #: Set when the gateway stops: not ready any more, streams and waits end.

@@ -16,6 +16,7 @@ from gateway.domain import errors, model
 from gateway.domain.comfy import history
 from gateway.domain.templates import media
 
+_AT_ONCE: Final = 500  #: hashes that the store is asked about at once
 HEAD_BYTES: Final = 64  #: enough to tell what kind of file it is
 _WEAK_SIGNS: Final = frozenset({"image/bmp", "audio/mpeg", "audio/aac"})  #: told by so few bytes that text may match
 
@@ -262,6 +263,17 @@ class Assets:
         freed = await self._records.delete(tenant, asset_id)
         if freed is not None:
             await self.discard([freed])
+
+    async def discard_orphans(self, *, before: float) -> int:
+        """Delete the blobs that were last put before that time and have no record; how many. Bytes that come again are
+        put again, so what is about to be used is not old."""
+        gone = 0
+        async for hashes in self._blobs.old(before=before):
+            for start in range(0, len(hashes), _AT_ONCE):
+                unused = await self._records.unused(hashes[start : start + _AT_ONCE])
+                gone += len(unused)
+                await self.discard(unused)
+        return gone
 
     async def discard(self, hashes: Iterable[str]) -> None:
         """Delete the blobs of these hashes that nothing uses, and those that an earlier call had to spare."""

@@ -207,6 +207,15 @@ class Canceled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evicted:
+    """What had its retention cut for the sake of the disk budget, and about how many bytes that frees."""
+
+    jobs: int = 0
+    uploads: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLimits:
     """What one tenant may take; None is no bound. `weight` is its share of the workers beside others'."""
 

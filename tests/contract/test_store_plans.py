@@ -21,7 +21,10 @@ from tests.contract import store_kit as kit
 #: A scan of these reads every row; through these indexes it reads only what is queued, open or due.
 GROWS = r"SCAN (jobs|job_graphs|job_assets|job_metadata|outputs|assets|attempts|events|batches|idempotency_keys)"
 SMALL = r"USING (COVERING )?INDEX (ix_jobs_fair|ix_jobs_class|ix_attempts_open|uq_attempts_open)"
-COUNTING = "GROUP BY jobs.status"  # metrics read the index of what has ended, at most once a second
+COUNTING = (
+    "GROUP BY jobs.status",  # metrics read the index of what has ended, at most once a second
+    "GROUP BY assets.hash",  # a disk budget weighs all records, for a twentieth of the time at most
+)
 
 
 LITERAL = re.compile(r"x?'(?:[^']|'')*'|\b\d[\d.e+-]*")
@@ -89,6 +92,10 @@ async def play(store: ports.Store, clock: kit.Clock) -> None:
     await store.workers.release(owner=kit.OWNER)
     await store.queue.prune(now=clock.now + 1e6)
     await store.assets.delete(kit.TENANT, asset.id)
+    await store.queue.weigh()
+    await store.queue.evict(now=clock.now, excess=1)
+    await store.assets.add(kit.new_asset(clock))
+    await store.queue.evict(now=clock.now + 1e7, excess=1)
 
 
 async def test_plans(statements: dict[str, str], tmp_path: Path, clock: kit.Clock) -> None:
@@ -103,7 +110,11 @@ async def test_plans(statements: dict[str, str], tmp_path: Path, clock: kit.Cloc
     with engine.connect() as connection:
         explained = {sql: explain(connection, sql) for sql in ours}
     engine.dispose()
-    bad = {sql: plan for sql, plan in explained.items() if COUNTING not in sql and any(map(reads_all, plan))}
+    bad = {
+        sql: plan
+        for sql, plan in explained.items()
+        if not any(text in sql for text in COUNTING) and any(map(reads_all, plan))
+    }
     assert bad == {}
     fair = [plan for sql, plan in explained.items() if "LIMIT" in sql and "ORDER BY jobs.priority DESC" in sql]
     assert fair

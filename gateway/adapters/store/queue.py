@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway import ports
-from gateway.adapters.store import canceling, claims, known, owing, retention, settling, units
+from gateway.adapters.store import canceling, claims, evicting, known, owing, retention, settling, units
 from gateway.domain import model
 from gateway.domain.comfy.graph import Requirements
 
@@ -88,6 +88,14 @@ class Queue:
             ids = overdue[start : start + EXPIRE_AT_ONCE]
             expired += await self._run.write(lambda tx, ids=ids: retention.expire(tx, ids, now=now))
         return expired
+
+    async def weigh(self) -> int:
+        """Bytes of all blobs that have a record, each counted once."""
+        return int(await self._run.read(lambda tx: tx.execute(evicting.WEIGHT).scalar_one()))
+
+    async def evict(self, *, now: float, excess: int) -> model.Evicted:
+        """End the retention of the oldest ended jobs, or else of uploads that nothing needs."""
+        return await self._run.write(lambda tx: evicting.evict(tx, now=now, excess=excess))
 
     async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:
         """Forget what is past retention; returns hashes of blobs that nothing uses now."""
