@@ -11,7 +11,7 @@ import sys
 import typer
 
 import gateway
-from gateway.cli import batch, demo, doctor, failures, jobs, run, simulate, templates, up, workers
+from gateway.cli import batch, demo, doctor, failures, jobs, run, simulate, templates, up, webhooks, workers
 from gateway.domain import errors
 
 
@@ -37,6 +37,7 @@ def build() -> typer.Typer:
     app.add_typer(jobs.app(), name="jobs")
     app.add_typer(workers.app(), name="workers")
     app.add_typer(templates.app(), name="templates")
+    app.add_typer(webhooks.app(), name="webhooks")
     app.command("demo")(demo.demo)
     app.command("simulate", context_settings=simulate.SETTINGS)(simulate.simulate)
     app.command("doctor")(doctor.doctor)

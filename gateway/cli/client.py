@@ -239,6 +239,29 @@ class Gateway:
             raise self._unreachable(error, sent=False) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error, sent=True) from None
+    # Webhooks.
+
+    async def deliveries(self, filters: Mapping[str, str], *, limit: int) -> AsyncIterator[Mapping[str, Any]]:
+        """Webhook deliveries, newest first."""
+        cursor: str | None = None
+        while limit > 0:
+            page = {**filters, "limit": str(min(limit, _PAGE)), **({"cursor": cursor} if cursor else {})}
+            answer = await self._get("/v1/webhooks/deliveries", params=page)
+            for item in answer["deliveries"]:
+                yield item
+            limit -= len(answer["deliveries"])
+            cursor = answer.get("next_cursor")
+            if not cursor:
+                return
+
+    async def delivery(self, delivery_id: str) -> Mapping[str, Any]:
+        """One webhook delivery."""
+        return await self._get(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}")
+
+    async def redeliver(self, delivery_id: str) -> Mapping[str, Any]:
+        """Tell it again."""
+        return await self._post(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}/redeliver")
+
 
     def _unreachable(self, error: Exception, *, sent: bool) -> failures.Unreachable:
         if isinstance(error, aiohttp.ClientConnectorError):

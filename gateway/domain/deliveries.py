@@ -33,6 +33,7 @@ class Delivery:
 
     id: DeliveryId
     job_id: model.JobId
+    seq: int  #: of the event; deliveries of a job go in this order
     tenant: model.TenantId
     type: EventType
     at: float  #: when it happened

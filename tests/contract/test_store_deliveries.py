@@ -49,6 +49,13 @@ def verdict(status: DeliveryStatus, **fields: Any) -> deliveries.Verdict:
     return deliveries.Verdict(status=status, **fields)
 
 
+async def dues(store: ports.Store) -> list[float]:
+    """When what is pending is looked at."""
+    want = deliveries.DeliveryFilter(statuses=frozenset({DeliveryStatus.PENDING}))
+    page = await store.deliveries.page(kit.TENANT, want, limit=100, cursor=None)
+    return [one.due for one in page.deliveries]
+
+
 async def types(store: ports.Store, clock: kit.Clock) -> list[EventType]:
     return [one.type for one in await delivered(store, clock)]
 
@@ -142,10 +149,12 @@ async def test_the_events_of_a_job_leave_one_at_a_time_in_order(store: ports.Sto
     later = verdict(DeliveryStatus.PENDING, due=clock.now + 5, answer=500, error="The receiver answered 500.")
     assert await store.deliveries.finish(first, later, now=clock.now)
     assert await due(store, clock) == ()  # its turn is not over
+    assert await dues(store) == [clock.now + 5] * 2  # what waits behind it is not looked at before it
     clock.now += 5
     (again,) = await due(store, clock)
     assert (again.id, again.tries, again.answer) == (first.id, 2, 500)
     assert await store.deliveries.finish(again, verdict(DeliveryStatus.DEAD, error="given up"), now=clock.now)
+    assert await dues(store) == [clock.now]
     (last,) = await due(store, clock)
     assert last.type is EventType.SUCCEEDED
     assert (await store.deliveries.get(kit.TENANT, first.id)).status is DeliveryStatus.DEAD

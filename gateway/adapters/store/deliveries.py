@@ -87,6 +87,13 @@ _FINISH: Final = (
         | {"lease_owner": None, "lease_boot": None, "lease_until": 0.0}
     )
 )
+#: What waits behind a delivery is looked at again when that one is: a receiver that is away for hours would otherwise
+#: have all that is owed to it read each time.
+_AFTER: Final = (
+    sa.update(_owed)
+    .where(_owed.c.job_id == sa.bindparam("b_job"), _owed.c.status == _pending, _owed.c.seq > sa.bindparam("b_seq"))
+    .values(due=sa.bindparam("due"))
+)
 _BURY: Final = (
     sa.update(_owed)
     .where(_owed.c.job_id == sa.bindparam("b_job"), _owed.c.status == _pending)
@@ -233,6 +240,9 @@ def _finish(
     }
     if tx.execute(_FINISH, values).rowcount != 1:
         return False
+    if pending or delivery.tries > 1:
+        due = verdict.due if pending else now
+        tx.execute(_AFTER, {"b_job": delivery.job_id, "b_seq": delivery.seq, "due": due})
     if verdict.gone:
         buried = {"b_job": delivery.job_id, "status": DeliveryStatus.DEAD, "error": verdict.error, "ended_at": now}
         tx.execute(_BURY, buried)
@@ -259,6 +269,7 @@ def _delivery(row: rows.Row, **changed: Any) -> deliveries.Delivery:
     return deliveries.Delivery(
         id=row.id,
         job_id=row.job_id,
+        seq=row.seq,
         tenant=row.tenant,
         type=EventType(row.type),
         at=row.at,

@@ -81,6 +81,7 @@ def owed(*, tries: int = 1, since: float = 0.0) -> deliveries.Delivery:
     return deliveries.Delivery(
         id=deliveries.DeliveryId("msg_1_2"),
         job_id=model.JobId("1"),
+        seq=2,
         tenant=model.DEFAULT_TENANT,
         type=EventType.SUCCEEDED,
         at=0.0,
