@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import cases, fleet
+from benchmarks import figures as measured
 from gateway import __version__
 
 _RESULTS = Path("bench-results/bench.json")
@@ -29,15 +30,15 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _measure(names: Sequence[str], scale: cases.Scale, console: Console) -> list[cases.Figure]:
-    figures: list[cases.Figure] = []
+async def _measure(names: Sequence[str], scale: measured.Scale, console: Console) -> list[measured.Figure]:
+    figures: list[measured.Figure] = []
     for name in names:
         with console.status(f"measuring {name} …"):
             figures += await cases.CASES[name](scale)
     return figures
 
 
-def _table(figures: Sequence[cases.Figure]) -> Table:
+def _table(figures: Sequence[measured.Figure]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=f"comfy-gateway {__version__} on {fleet.cores()} cores, medians")
     for column, justify in (("case", "left"), ("figure", "left"), ("gateway", "right"), ("direct", "right")):
         table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
@@ -66,9 +67,11 @@ def _number(value: float | None, unit: str) -> str:
 def main() -> int:
     """Run the cases that were asked for."""
     arguments = _arguments()
-    scale = cases.Scale()
+    scale = measured.Scale()
     if arguments.quick:
-        scale = cases.Scale(zero_cost=300, uniform=80, lognormal=80, latency=100, queued=1000, rounds=1)
+        scale = measured.Scale(
+            zero_cost=300, uniform=80, lognormal=80, latency=100, queued=1000, checkpoints=200, speeds=60, rounds=1
+        )
     console = Console()
     figures = asyncio.run(_measure(arguments.case or list(cases.CASES), scale, console))
     console.print(_table(figures))

@@ -8,47 +8,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 
-from benchmarks import clients, fleet
+from benchmarks import clients, fleet, scheduling
+from benchmarks.figures import Figure, Scale
 
 _SEED = 20261121
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One measured number. `direct` is the same thing measured straight at the workers in the same run."""
-
-    case: str
-    figure: str
-    gateway: float
-    direct: float | None = None
-    goal: str = ""
-    met: bool | None = None
-    unit: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """The gateway's over direct's."""
-        return self.gateway / self.direct if self.direct else None
-
-
-@dataclass(slots=True, kw_only=True)
-class Scale:
-    """How much of everything; `--quick` takes less."""
-
-    zero_cost: int = 1500
-    uniform: int = 320
-    lognormal: int = 400
-    latency: int = 400
-    queued: int = 10_000
-    rounds: int = 3
-    figures: list[Figure] = field(default_factory=list[Figure])
 
 
 async def _log(urls: Sequence[str]) -> list[dict[str, Any]]:
@@ -254,4 +223,6 @@ CASES = {
     "lognormal": lognormal,
     "latency": latency,
     "memory": memory,
+    "checkpoints": scheduling.checkpoints,
+    "speeds": scheduling.speeds,
 }

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import psutil
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 
 
 def free_port() -> int:
@@ -49,23 +49,26 @@ class Gateway:
 
 
 @asynccontextmanager
-async def _process(*argv: str, log: Path) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def process(
+    *argv: str, log: Path, env: Mapping[str, str] | None = None
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """A program, with these variables beside ours, until the end of the context."""
     with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(*argv, stdout=out, stderr=out)
+        child = await asyncio.create_subprocess_exec(*argv, stdout=out, stderr=out, env={**os.environ, **(env or {})})
     try:
-        yield process
+        yield child
     finally:
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            child.terminate()
         try:
             async with asyncio.timeout(10):
-                await process.wait()
+                await child.wait()
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            child.kill()
+            await child.wait()
 
 
-async def _answers(url: str, what: str) -> None:
+async def answers(url: str, what: str) -> None:
     """Until GET `url` answers 200."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(_START_SECONDS):
         while True:
@@ -98,15 +101,17 @@ async def workers(count: int, folder: Path, *options: str) -> AsyncGenerator[lis
                 str(files / f"sim{index}"),
             )
             await stack.enter_async_context(
-                _process(*argv, "--card", "instant", *options, log=folder / f"sim{index}.log")
+                process(*argv, "--card", "instant", *options, log=folder / f"sim{index}.log")
             )
             urls.append(f"http://127.0.0.1:{port}")
-        await asyncio.gather(*(_answers(f"{url}/system_stats", "a simulator did not start") for url in urls))
+        await asyncio.gather(*(answers(f"{url}/system_stats", "a simulator did not start") for url in urls))
         yield urls
 
 
 @asynccontextmanager
-async def gateway(urls: list[str], folder: Path, *options: str) -> AsyncGenerator[Gateway]:
+async def gateway(
+    urls: Sequence[str], folder: Path, *options: str, env: Mapping[str, str] | None = None
+) -> AsyncGenerator[Gateway]:
     """A real `comfy-gateway up` over these workers, its data in `folder`."""
     port = free_port()
     argv = [
@@ -119,11 +124,11 @@ async def gateway(urls: list[str], folder: Path, *options: str) -> AsyncGenerato
     ]
     for url in urls:
         argv += ["--worker", url]
-    async with _process(*argv, *options, log=folder / "gateway.log") as process:
+    async with process(*argv, *options, log=folder / "gateway.log", env=env) as child:
         url = f"http://127.0.0.1:{port}"
-        await _answers(f"{url}/readyz", "the gateway did not start")
+        await answers(f"{url}/readyz", "the gateway did not start")
         await _idle(url, len(urls))
-        yield Gateway(url=url, supervisor=psutil.Process(process.pid))
+        yield Gateway(url=url, supervisor=psutil.Process(child.pid))
 
 
 async def _idle(url: str, count: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.domain import model, placement
 from gateway.domain.comfy.graph import Requirements
@@ -214,3 +215,32 @@ def zipf(n: int, kinds: int, *, seconds: float, seed: int, at: Callable[[int], f
         Work(number=number, at=at(number), models=draw.choices(names, weights)[0], seconds=seconds)
         for number in range(n)
     ]
+
+
+def shifted(works: Sequence[Work]) -> list[Work]:
+    """The same with the popularity turned round half-way: what was asked for most is asked for least."""
+    names = sorted({work.models for work in works})
+    turned = dict(zip(names, reversed(names), strict=True))
+    return [
+        replace(work, models=turned[work.models]) if 2 * index >= len(works) else work
+        for index, work in enumerate(works)
+    ]
+
+
+def clairvoyant(works: Sequence[Work], workers: int, *, load: float) -> float:
+    """No schedule is done sooner, even one that knows everything, when all jobs wait from the beginning.
+
+    In a time T a worker that serves a model has T - load for it, so each model is loaded at least its work / (T - load)
+    times, and each worker that is used loads something; all work and all loads must fit into workers × T. The least
+    such T is found by halving; that the pieces may not fit together is left out, so it is a bound, not a schedule.
+    """
+    totals: dict[str, float] = {}
+    for work in works:
+        totals[work.models] = totals.get(work.models, 0.0) + work.seconds
+    low, high = load, load * (len(works) + 1) + sum(totals.values())
+    for _ in range(60):
+        middle = (low + high) / 2
+        loads = sum(math.ceil(total / max(middle - load, 1e-9) - 1e-9) for total in totals.values())
+        fits = sum(totals.values()) + max(loads, workers) * load <= workers * middle
+        low, high = (low, middle) if fits else (middle, high)
+    return high

@@ -31,8 +31,10 @@ def parse(arguments: list[str], *, prog: str = "python -m gateway.simulator") ->
         card=given.card,
         step_ms=given.step_ms,
         load_ms=given.load_ms,
+        slowness=given.slowness,
         preview_method=given.preview_method,
         cache=given.cache,
+        models_held=given.models_held,
         node_packs=frozenset(given.node_pack),
         without_nodes=frozenset(given.without_node),
         models=_models(given.model),
@@ -62,6 +64,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--step-ms", type=float, help="milliseconds of a sampling step, in place of the card's")
     parser.add_argument("--load-ms", type=float, help="milliseconds of any model load, in place of the card's")
     parser.add_argument(
+        "--slowness",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="how many times longer all of that takes (default: 1)",
+    )
+    parser.add_argument(
         "--preview-method",
         choices=("none", "auto", "latent2rgb", "taesd"),
         default="none",
@@ -69,6 +78,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cache", choices=CACHES, default=CACHES[0], help=f"which results it keeps between jobs (default: {CACHES[0]})"
+    )
+    parser.add_argument(
+        "--models-held", type=int, default=1, metavar="N", help="loaded models that stay in memory (default: 1)"
     )
     _add_nodes_and_models(parser)
     parser.add_argument(

@@ -20,6 +20,7 @@ from gateway.simulator.catalog import Catalog, Class
 from gateway.simulator.files import Files
 from gateway.simulator.graph import Order, Signatures, is_link
 from gateway.simulator.nodes import base
+from gateway.simulator.nodes.models import names_model
 from gateway.simulator.options import Card, Options
 from gateway.simulator.progress import NodeProgress, PromptProgress
 from gateway.simulator.prompt_queue import Entry, PromptQueue
@@ -57,6 +58,7 @@ class Executor:
         self._script = script
         self._worklog = log
         self._cache: dict[bytes, runs.Result] = {}
+        self._loaders: dict[bytes, None] = {}  # keys, the one used last at the end
         self._asynchronous = frozenset(name for name, node in nodes.items() if node.asynchronous)
         self._interrupt = False
         self._free: set[str] = set()
@@ -103,6 +105,7 @@ class Executor:
             self.resident.clear()
         if "forget" in self._free:
             self._cache.clear()
+            self._loaders.clear()
             self.resident.clear()
         if self._free:
             self._script.freed()
@@ -120,6 +123,11 @@ class Executor:
             await asyncio.sleep(self._options.end_delay_s)
         else:
             await asyncio.sleep(0)
+        record.loads = sum(
+            names_model(run.prompt[node]["class_type"], run.prompt[node]["inputs"])
+            for node in run.executed
+            if node in run.prompt
+        )
         record.end(outcome)
         self._worklog.print("Prompt executed")
         forgotten = self._script.forgets(entry)
@@ -310,9 +318,22 @@ class Executor:
         """Keep only what the running prompt can use (the classic cache)."""
         if self._options.cache != "classic" or len(self._cache) <= 0:
             return
-        mine = set(run.keys.values())
+        mine = {*run.keys.values(), *self._held_loaders(run)}
         for key in [key for key in self._cache if key not in mine]:
             del self._cache[key]
+
+    def _held_loaders(self, run: runs.Run) -> list[bytes]:
+        """The keys of the loaders that were used last, as many as there is room for."""
+        if self._options.models_held <= 1:
+            return []
+        for node_id, node in run.prompt.items():
+            if names_model(node["class_type"], node["inputs"]):
+                key = run.keys[node_id]
+                self._loaders.pop(key, None)
+                self._loaders[key] = None
+        while len(self._loaders) > self._options.models_held:
+            del self._loaders[next(iter(self._loaders))]
+        return list(self._loaders)
 
     def _changed(self, name: str, inputs: dict[str, Any]) -> str | None:
         node = self._nodes.get(name)

@@ -110,9 +110,13 @@ class Options:
     #: Override the card's time for a step, and for any model load.
     step_ms: float | None = None
     load_ms: float | None = None
+    #: How many times longer everything takes that takes the card's time, `SimulatedWork` included.
+    slowness: float = 1.0
     preview_method: str = "none"
     cache: str = "classic"
     cache_size: int = 20
+    #: Loaders whose models stay although the running prompt has no use for them: room for this many in all.
+    models_held: int = 1
     node_packs: frozenset[str] = frozenset()
     #: Stock classes to leave out of `/object_info`, as on an older or trimmed install.
     without_nodes: frozenset[str] = frozenset()

@@ -21,6 +21,7 @@ class Record:
     ended: float | None = None
     ended_wall: float | None = None
     outcome: str | None = None
+    loads: int = 0  #: models that were loaded for it
 
     def end(self, outcome: str) -> None:
         """Note the end."""

@@ -40,9 +40,11 @@ def size_gb(name: str) -> float:
 
 async def load_files(ctx: Context, inputs: dict[str, Any]) -> None:
     """Take the time to load the model files that the inputs name, and keep count of the card's memory."""
+    if not names_model(ctx.class_type, inputs):
+        return
     for field in _FILE_INPUTS:
         name = inputs.get(field)
-        if not isinstance(name, str) or "Loader" not in ctx.class_type:
+        if not isinstance(name, str):
             continue
         size = size_gb(name)
         ctx.resident.pop(name, None)
@@ -53,7 +55,12 @@ async def load_files(ctx: Context, inputs: dict[str, Any]) -> None:
         if ctx.options.load_ms is not None:
             seconds = ctx.options.load_ms / 1000
         if seconds > 0:
-            await ctx.sleep(seconds)
+            await ctx.sleep(seconds * ctx.options.slowness)
+
+
+def names_model(class_type: str, inputs: Mapping[str, Any]) -> bool:
+    """Whether such a node loads a model file."""
+    return "Loader" in class_type and any(isinstance(inputs.get(field), str) for field in _FILE_INPUTS)
 
 
 def opaque(outputs: tuple[str, ...]) -> Node:

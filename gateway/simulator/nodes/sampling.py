@@ -129,7 +129,7 @@ def _step_seconds(ctx: Context, plan: _Plan, name: str) -> float:
     weight = next((factor for part, factor in _WEIGHTS if part in name.lower()), 1.0)
     latent = plan.latent
     pixels = latent.width * latent.height * latent.batch * latent.frames
-    return ctx.card.step_ms / 1000 * weight * pixels / (512 * 512)
+    return ctx.card.step_ms / 1000 * weight * pixels / (512 * 512) * ctx.options.slowness
 
 
 def _result(plan: _Plan, model: str) -> Array:

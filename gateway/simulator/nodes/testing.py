@@ -26,6 +26,7 @@ async def simulated_work(
 ) -> tuple[Array]:
     """Hold the card for some seconds and give a picture of the seed's colour."""
     begin = time.monotonic()
+    seconds *= ctx.options.slowness
     for step in range(1, steps + 1):
         if seconds > 0:
             await ctx.sleep(max(0.0, begin + seconds * step / steps - time.monotonic()))
