@@ -143,6 +143,7 @@ class Foundation:
         return dispatch.Options(
             owner=self.owner,
             affinity=self.settings.placement.patience,
+            ahead=self.settings.placement.ahead,
             care=dispatch.Care(dead=watch.dead, recycle_jobs=recycle.jobs, recycle_memory=recycle.memory),
             runs=durations.Patience(run=watch.run, idle=watch.idle),
         )

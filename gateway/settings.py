@@ -255,6 +255,11 @@ class Placement(_Part):
     patience: Seconds = Field(
         30.0, description="A job lets others go first for at most this long, when it is sooner done by waiting."
     )
+    ahead: Seconds = Field(
+        0.02,
+        description="While many jobs wait, a worker gets its next one this long before its run is expected to end, so "
+        "that the card does not wait; 0 for when it has ended. Only on workers that cancel one prompt atomically.",
+    )
 
 
 Gpus = Literal["all", "none"] | Annotated[tuple[str, ...], Field(min_length=1)]

@@ -44,9 +44,10 @@ class _Over(Exception):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class AttemptRun:
-    """Drives one claim on one worker. `on_free` is called once, when the worker can take its next job: as soon as the
-    run has ended there, before we read its history or fetch its files. `make_room` frees the card's memory, `may_post`
-    says whether the worker's lease outlasts a POST, `was_restarted` whether somebody had the worker restarted since."""
+    """Drives one claim on one worker. `on_start` is called when it is seen to run there, `on_free` once, when the worker
+    can take its next job: as soon as the run has ended there, before we read its history or fetch its files.
+    `make_room` frees the card's memory, `may_post` says whether the worker's lease outlasts a POST, `was_restarted`
+    whether somebody had the worker restarted since."""
 
     claim: model.Claim
     link: link.Link
@@ -54,6 +55,7 @@ class AttemptRun:
     known: dict[tuple[str, str], model.Asset]
     tools: tools.Tools
     on_free: Callable[[], None]
+    on_start: Callable[[], None]
     make_room: Callable[[], Awaitable[None]]
     may_post: Callable[[], bool]
     was_restarted: Callable[[float], bool]
@@ -254,6 +256,7 @@ class AttemptRun:
             case watch.Started():
                 self.started_at = now
                 self.running_since = self.running_since or now
+                self.on_start()
             case watch.Ended(hint=hint):
                 if self._hint is not watch.EndHint.WRITTEN:
                     self._hint = hint

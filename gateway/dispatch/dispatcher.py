@@ -22,6 +22,7 @@ from gateway.dispatch import drive, fleet, foresight, inputs, learning, link, to
 from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
+from gateway.domain.placement import ahead
 from gateway.domain.states import JobStatus
 
 _log = structlog.get_logger("gateway.dispatch")
@@ -37,6 +38,7 @@ class Options:
     lease: float = 45.0  #: must outlast a POST's time-out (decision 8 of the design)
     post: float = 30.0  #: the time-out of a POST
     catalog_refresh: float = 600.0
+    ahead: float = 0.02  #: a job is sent this long before the run before it is expected to end; 0: when it has ended
     affinity: float = 30.0  #: for so long a job may leave places to others, to be done sooner than there
     patience: tools.Patience = field(default_factory=tools.Patience)
     care: watching.Care = field(default_factory=watching.Care)
@@ -88,6 +90,7 @@ class Dispatch:
             forget=ties.forget_secret,
             sharing=self._fleet.sharing,
             post_seconds=options.post,
+            ahead=options.ahead,
         )
         self._tend_now = asyncio.Event()
 
@@ -307,7 +310,7 @@ class Dispatch:
 
     def _choosing(self, placing: foresight.Choosing, now: float) -> fitting.Fitting:
         return fitting.Fitting(
-            choose=self._ties.choose or placing,
+            choose=ahead.Sparing(choose=self._ties.choose or placing, workers=len(self._fleet.members)),
             places=lambda: self._fleet.places(self._requirements),
             demand=self._learning.memory.demand,
             now=now,

@@ -31,6 +31,7 @@ class Driver:
     forget: Callable[[model.JobId], None]
     sharing: Callable[[fleet.Member], Sequence[link.Link]]  #: the workers on the same card
     post_seconds: float  #: how long a POST may take: the worker's lease has to outlast it
+    ahead: float  #: how long before the expected end of a run its place may be given away; 0: never
     _tasks: dict[model.AttemptId, asyncio.Task[None]] = field(default_factory=dict[model.AttemptId, asyncio.Task[None]])
 
     @property
@@ -46,6 +47,7 @@ class Driver:
 
         def free() -> None:
             member.occupied -= 1
+            member.ends_soon = False
             self.tools.foresight.freed(claim)
             self.on_free()
 
@@ -56,6 +58,7 @@ class Driver:
             known=member.known,
             tools=self.tools,
             on_free=free,
+            on_start=lambda: self._foresee_end(member, run),
             make_room=lambda: self._make_room(member, claim),
             may_post=lambda: member.leased_until > self.tools.clock() + self.post_seconds,
             was_restarted=lambda since: _was_restarted(member, since),
@@ -71,6 +74,17 @@ class Driver:
         task = asyncio.create_task(self._drive(member, run))
         self._tasks[run.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+
+    def _foresee_end(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
+        """Have the next job sent a moment before this one is expected to end."""
+        seconds = self.tools.foresight.takes(run.claim) if self.ahead else None
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(max(0.0, seconds - self.ahead), self._ends_soon, member, run)
+
+    def _ends_soon(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
+        if run.busy and not run.alone:
+            member.ends_soon = True
+            self.on_free()
 
     async def _make_room(self, member: fleet.Member, claim: model.Claim) -> None:
         """Free the card, unless what it holds is what this job needs."""

@@ -32,6 +32,7 @@ class Member:
     draining: bool = False
     jobs_done: int = 0
     occupied: int = 0  #: places taken: attempts that have not ended on the worker
+    ends_soon: bool = False  #: a run is about to end there: its place may be given away already
     runs: dict[model.AttemptId, attempt.AttemptRun] = field(default_factory=dict[model.AttemptId, attempt.AttemptRun])
     loaded: tuple[str, ...] = ()
     known: dict[tuple[str, str], model.Asset] = field(default_factory=dict[tuple[str, str], model.Asset])
@@ -52,6 +53,11 @@ class Member:
         there: canceling that one could hit the next."""
         ready = self.link.state is link.LinkState.READY and not self.link.condemned
         return ready and self.epoch is not None and not self.draining and self.recycling is None
+
+    @property
+    def places(self) -> int:
+        """How many attempts may be there now. One more than its depth only where canceling it cannot hit the other."""
+        return self.link.depth + (self.ends_soon and self.link.cancels_atomically)
 
     @property
     def card(self) -> str:
@@ -183,7 +189,7 @@ class Fleet:
         found: list[model.Slot] = []
         taken = self._cards_taken()
         for member in self.members.values():
-            if not member.takes_work or member.occupied >= member.link.depth or member.card in taken:
+            if not member.takes_work or member.occupied >= member.places or member.card in taken:
                 continue
             accepts = self._accepts(member, requirements)
             if accepts:
@@ -192,7 +198,7 @@ class Fleet:
 
     @staticmethod
     def _free_places(member: Member, accepts: frozenset[str]) -> Iterable[model.Slot]:
-        for taken in range(member.occupied, member.link.depth):
+        for taken in range(member.occupied, member.places):
             yield model.Slot(
                 worker=member.worker.id,
                 epoch=member.epoch or 0,
@@ -202,6 +208,7 @@ class Fleet:
                 jobs_done=member.jobs_done,
                 vram=member.link.facts.vram_total,
                 client_id=member.link.client_id,
+                ahead=taken >= member.link.depth,
             )
 
     def _cards_taken(self) -> set[str]:

@@ -126,6 +126,11 @@ class Foresight:
         if needs is not None:
             belief.memory = belief.memory.after(needs.models, claim.sketch.held)
 
+    def takes(self, claim: model.Claim) -> float | None:
+        """How long its run is expected to take; None while nothing was learned of such runs."""
+        expected = self._belief(claim.attempt.worker).attempts.get(claim.attempt.id)
+        return None if expected is None or expected.cost is None else expected.cost.seconds
+
     def freed(self, claim: model.Claim) -> None:
         """Its worker can take the next one."""
         expected = self._belief(claim.attempt.worker).attempts.get(claim.attempt.id)

@@ -119,8 +119,7 @@ class Link:
             self.answered = True
             self.admit(facts)
             self.facts = facts
-            if self.worker.depth > 1:
-                self.cancels_atomically = await self.client.cancels_atomically()
+            self.cancels_atomically = await self.client.cancels_atomically()
             await self.refresh()
             client_id = self.new_id()
             async with self.client.listen(client_id) as socket:

@@ -287,6 +287,7 @@ class Slot:
     vram: int | None = None  #: bytes of card memory; None: not known
     client_id: str | None = None  #: of the open socket, which frames of an attempt will be addressed to
     warm: frozenset[str] = frozenset()  #: those of `accepts` whose models it holds
+    ahead: bool = False  #: a place that is about to be free: what is sent there waits for the running one's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

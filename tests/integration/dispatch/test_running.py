@@ -54,6 +54,27 @@ async def test_one_running_job_a_worker_and_late_binding(tmp_path: Path) -> None
         assert two["received"] >= one["ended"]
 
 
+async def test_from_a_deep_queue_the_next_job_is_sent_before_the_run_ends(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, simulator.running() as sim:
+        await add(site, sim, "w0")
+        jobs = [await site.submit(work(0.2)) for _ in range(8)]
+        ended = await asyncio.gather(*(site.ended(job) for job in jobs))
+        assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
+        prompts = await prompts_of(sim)
+        waited = [two["received"] < one["ended"] for one, two in zip(prompts, prompts[1:], strict=False)]
+        assert any(waited)
+        assert not waited[-1]  # behind the last ones nothing waits that another worker could take
+
+
+async def test_without_the_atomic_route_nothing_is_sent_before_the_run_ends(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, simulator.running(simulator.Options(jobs_api=False)) as sim:
+        await add(site, sim, "w0")
+        jobs = [await site.submit(work(0.1)) for _ in range(6)]
+        await asyncio.gather(*(site.ended(job) for job in jobs))
+        prompts = await prompts_of(sim)
+        assert all(two["received"] >= one["ended"] for one, two in zip(prompts, prompts[1:], strict=False))
+
+
 async def test_depth_sends_ahead_to_a_worker_behind_a_slow_network(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site, simulator.running() as sim:
         await add(site, sim, "w0", depth=2)
