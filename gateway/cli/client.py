@@ -69,6 +69,49 @@ class Gateway:
         """One template with its parameters."""
         return shapes.Template.of(await self._get(f"/v1/templates/{quote(name, safe='')}"))
 
+    async def preflight(self, name: str) -> Mapping[str, Any]:
+        """A template checked against every worker."""
+        return await self._get(f"{_template(name)}/preflight")
+
+    async def add_template(
+        self, name: str, parts: Sequence[tuple[str, str, bytes]], *, replace: bool
+    ) -> Mapping[str, Any]:
+        """Add a template, or replace one. `parts`: field, file name and bytes of each part of the form."""
+        form = aiohttp.FormData()
+        for field, file_name, data in parts:
+            form.add_field(field, data, filename=file_name, content_type="application/octet-stream")
+        if replace:
+            return self._json(await self._ask("PUT", _template(name), data=form, again=False))
+        return self._json(await self._ask("POST", "/v1/templates", params={"name": name}, data=form, again=False))
+
+    async def remove_template(self, name: str) -> None:
+        """Remove a template that was added."""
+        await self._ask("DELETE", _template(name))
+
+    async def template_versions(self, name: str) -> Mapping[str, Any]:
+        """A template's versions and aliases."""
+        return await self._get(f"{_template(name)}/versions")
+
+    async def move_alias(self, name: str, alias: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Point an alias to a version."""
+        return await self._put(_alias(name, alias), body)
+
+    async def remove_alias(self, name: str, alias: str) -> None:
+        """Remove an alias."""
+        await self._ask("DELETE", _alias(name, alias))
+
+    async def roll_back(self, name: str, alias: str) -> Mapping[str, Any]:
+        """Take back an alias' last move."""
+        return await self._post(f"{_alias(name, alias)}/rollback")
+
+    async def offer(self, name: str, alias: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give a candidate a share of an alias' orders."""
+        return await self._put(f"{_alias(name, alias)}/candidate", body)
+
+    async def withdraw(self, name: str, alias: str) -> Mapping[str, Any]:
+        """Give the candidate no orders any more."""
+        return self._json(await self._ask("DELETE", f"{_alias(name, alias)}/candidate"))
+
     # Orders.
 
     async def order_template(
@@ -196,6 +239,29 @@ class Gateway:
         )
         return orjson.loads(answer) if answer else None
 
+    # Webhooks.
+
+    async def deliveries(self, filters: Mapping[str, str], *, limit: int) -> AsyncIterator[Mapping[str, Any]]:
+        """Webhook deliveries, newest first."""
+        cursor: str | None = None
+        while limit > 0:
+            page = {**filters, "limit": str(min(limit, _PAGE)), **({"cursor": cursor} if cursor else {})}
+            answer = await self._get("/v1/webhooks/deliveries", params=page)
+            for item in answer["deliveries"]:
+                yield item
+            limit -= len(answer["deliveries"])
+            cursor = answer.get("next_cursor")
+            if not cursor:
+                return
+
+    async def delivery(self, delivery_id: str) -> Mapping[str, Any]:
+        """One webhook delivery."""
+        return await self._get(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}")
+
+    async def redeliver(self, delivery_id: str) -> Mapping[str, Any]:
+        """Tell it again."""
+        return await self._post(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}/redeliver")
+
     # The wire.
 
     async def _get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -205,6 +271,10 @@ class Gateway:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid.uuid4())}
         data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
         return self._json(await self._ask("POST", path, data=data, headers=headers))
+
+    async def _put(self, path: str, body: Mapping[str, Any]) -> Any:
+        headers = {"Content-Type": "application/json"}
+        return self._json(await self._ask("PUT", path, data=orjson.dumps(body), headers=headers))
 
     def _json(self, data: bytes) -> Any:
         try:
@@ -239,29 +309,6 @@ class Gateway:
             raise self._unreachable(error, sent=False) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error, sent=True) from None
-    # Webhooks.
-
-    async def deliveries(self, filters: Mapping[str, str], *, limit: int) -> AsyncIterator[Mapping[str, Any]]:
-        """Webhook deliveries, newest first."""
-        cursor: str | None = None
-        while limit > 0:
-            page = {**filters, "limit": str(min(limit, _PAGE)), **({"cursor": cursor} if cursor else {})}
-            answer = await self._get("/v1/webhooks/deliveries", params=page)
-            for item in answer["deliveries"]:
-                yield item
-            limit -= len(answer["deliveries"])
-            cursor = answer.get("next_cursor")
-            if not cursor:
-                return
-
-    async def delivery(self, delivery_id: str) -> Mapping[str, Any]:
-        """One webhook delivery."""
-        return await self._get(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}")
-
-    async def redeliver(self, delivery_id: str) -> Mapping[str, Any]:
-        """Tell it again."""
-        return await self._post(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}/redeliver")
-
 
     def _unreachable(self, error: Exception, *, sent: bool) -> failures.Unreachable:
         if isinstance(error, aiohttp.ClientConnectorError):
@@ -274,6 +321,14 @@ class Gateway:
         else:
             reason, way_out = f"the connection broke ({error or type(error).__name__})", "see the gateway's log"
         return failures.Unreachable(f"no gateway at {self.base}: {reason}", way_out=way_out, sent=sent)
+
+
+def _template(name: str) -> str:
+    return f"/v1/templates/{quote(name, safe='')}"
+
+
+def _alias(name: str, alias: str) -> str:
+    return f"{_template(name)}/aliases/{quote(alias, safe='')}"
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

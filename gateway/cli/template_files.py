@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import orjson
-
 from gateway.adapters import templates as folders
-from gateway.cli import client, failures, output, template_tables
+from gateway.cli import client, failures, node_classes, output, template_tables
 from gateway.domain import errors
-from gateway.domain.comfy import object_info
-from gateway.domain.templates import describe, model, sidecar
+from gateway.domain.embedded import reading
+from gateway.domain.templates import describe, preflight, sidecar
+from gateway.domain.workflow import document
 
-_ANSWER_SECONDS = 30
+Findings = tuple[preflight.Finding, ...]
+
+
+def is_file(name: str) -> bool:
+    """Whether this names a workflow's file, or a picture, sound or film that may carry one."""
+    return Path(name).suffix.lower() in reading.SUFFIXES
 
 
 async def show(
     name: str, source: template_tables.Source, screen: output.Screen, *, object_info: Path | None, write: bool
 ) -> None:
     """Show a template of this machine; `write` its parameters as the file to start from."""
-    await asyncio.to_thread(_show, name, source, screen, object_info=object_info, write=write)
+    place = (source.url, source.api_key) if source.named else None
+    classes = await node_classes.known(object_info, place, screen)
+    await asyncio.to_thread(_show, name, source, screen, classes=classes, write=write)
 
 
 def _show(
-    name: str, source: template_tables.Source, screen: output.Screen, *, object_info: Path | None, write: bool
+    name: str, source: template_tables.Source, screen: output.Screen, *, classes: node_classes.Known, write: bool
 ) -> None:
     path = _path(name, source)
-    catalog = None if object_info is None else read_catalog(object_info)
-    template = folders.load_template(path, catalog=catalog)
+    catalog = next((each.catalog for each in classes.values()), None)
+    try:
+        template = folders.load_template(path, catalog=catalog, convert=node_classes.converting(classes))
+    except errors.TemplateWaiting as error:
+        way_out = "say which ComfyUI shall run it: --url http://HOST:8188, or --object-info FILE"
+        raise failures.Wrong(error.message, way_out=way_out) from None
     template_tables.show(describe.detail(template), screen)
     if write:
         beside = path.with_suffix(".toml")
@@ -48,124 +57,162 @@ def _show(
 
 
 def _path(name: str, source: template_tables.Source) -> Path:
-    if name.endswith(".json"):
+    if is_file(name):
         if not Path(name).is_file():
             raise failures.Wrong(f"there is no file {name}")
         return Path(name)
-    template = source.local().get(name)
-    if template.source is None:
+    found = source.local()
+    known = {item.name: item.source for item in (*found.templates, *found.waiting)}
+    place = known.get(name) or found.get(name).source
+    if place is None:
         raise failures.Wrong(f"{name} is not a file on this machine")
-    return Path(template.source)
-
-
-def read_catalog(path: Path) -> object_info.NodeCatalog:
-    """A saved `/object_info`."""
-    try:
-        data = path.read_bytes()
-        return object_info.NodeCatalog.parse(orjson.loads(gzip.decompress(data) if path.suffix == ".gz" else data))
-    except (OSError, EOFError, orjson.JSONDecodeError, errors.WorkerFault) as error:
-        raise failures.Wrong(f"{path} is not what a ComfyUI answers at /object_info: {error}") from None
+    return Path(place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What is wrong with a file; nothing: it is good."""
+class Checked:
+    """What came of checking a file, or a template of a gateway."""
 
-    path: Path
-    faults: tuple[errors.Fault, ...] = ()
-    workers: tuple[str, ...] | None = None  #: that could run it; None: nobody was asked
+    name: str
+    faults: tuple[errors.Fault, ...] = ()  #: of the file itself
+    workers: Mapping[str, Findings] = field(default_factory=dict[str, Findings])  #: what each would refuse
+    note: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    @property
+    def passing(self) -> tuple[str, ...]:
+        """The workers that would run it."""
+        return tuple(worker for worker, found in self.workers.items() if not found)
+
+    def ok(self, *, everywhere: bool) -> bool:
+        """Whether nothing is wrong: one worker that would run it is enough, unless all must."""
+        if self.faults:
+            return False
+        enough = all if everywhere else any
+        return not self.workers or enough(not found for found in self.workers.values())
+
+    def told(self, *, everywhere: bool) -> tuple[errors.Fault, ...]:
+        """What is wrong: with the file, else in the words of the worker that comes nearest."""
+        if self.ok(everywhere=everywhere):
+            return ()
+        refused = [found for found in self.workers.values() if found]
+        return self.faults or tuple(each.fault for each in min(refused, key=len))
+
+    def as_dict(self, *, everywhere: bool) -> dict[str, Any]:
         """For programs."""
         return {
-            "file": str(self.path),
-            "ok": not self.faults,
-            "faults": [fault.as_dict() for fault in self.faults],
-            "workers": None if self.workers is None else list(self.workers),
+            "file": self.name,
+            "ok": self.ok(everywhere=everywhere),
+            "faults": [fault.as_dict() for fault in self.told(everywhere=everywhere)],
+            "workers": list(self.passing) if self.workers else None,
+            "refused": {worker: [each.as_dict() for each in found] for worker, found in self.workers.items() if found},
         }
 
 
 async def check(
-    wanted: Sequence[Path], screen: output.Screen, *, object_info: Path | None, gateway: tuple[str, str | None] | None
+    wanted: Sequence[Path],
+    screen: output.Screen,
+    *,
+    object_info: Path | None,
+    place: tuple[str, str | None] | None,
+    everywhere: bool,
 ) -> int:
-    """Check these files, or those in these folders. Returns 1 when something is wrong."""
-    paths = await asyncio.to_thread(lambda: [path for place in wanted for path in _files(place)])
-    catalogs = {} if gateway is None else await _of_workers(*gateway, screen)
-    if object_info is not None:
-        catalogs = {**catalogs, object_info.name: await asyncio.to_thread(read_catalog, object_info)}
-    found = await asyncio.to_thread(lambda: [_checked(path, catalogs) for path in paths])
+    """Check these files, those in these folders, and templates of the gateway at `place`. Returns 1 when something is
+    wrong."""
+    named = [str(each) for each in wanted if place is not None and _is_name(each)]
+    rest = [each for each in wanted if str(each) not in named]
+    paths = await asyncio.to_thread(lambda: [path for each in rest for path in _files(each)])
+    classes = await node_classes.known(object_info, place if paths else None, screen)
+    found = await asyncio.to_thread(lambda: [_checked(path, classes) for path in paths])
+    found += [await _of_gateway(name, place) for name in named if place is not None]
     if screen.as_json:
-        screen.json({"files": [each.as_dict() for each in found]})
+        screen.json({"files": [each.as_dict(everywhere=everywhere) for each in found]})
     else:
-        _report(found, screen)
-    return failures.FAILED if any(each.faults for each in found) else failures.DONE
+        _report(found, screen, everywhere=everywhere)
+    return failures.DONE if all(each.ok(everywhere=everywhere) for each in found) else failures.FAILED
+
+
+def _is_name(place: Path) -> bool:
+    """Whether this is no file of ours, and could be what a gateway calls a template."""
+    return len(place.parts) == 1 and not is_file(str(place)) and not place.exists() and not _beside(place).exists()
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f"{place.name}.json")
 
 
 def _files(place: Path) -> Iterator[Path]:
     if place.is_dir():
-        found = sorted({path.with_suffix(".json") for path in place.iterdir() if path.suffix in {".json", ".toml"}})
+        found = folders.named(place)
         if not found:
             raise failures.Wrong(f"there are no templates in {place}")
-        yield from found
+        yield from found.values()
+    elif is_file(str(place)) and place.exists():
+        yield place
     elif place.with_suffix(".json").exists():
         yield place.with_suffix(".json")
+    elif _beside(place).exists():
+        yield _beside(place)
     else:
-        raise failures.Wrong(f"there is no {place}", way_out="name workflows in API format, or a folder of them")
+        raise failures.Wrong(f"there is no {place}", way_out="name workflows, pictures that carry one, or a folder")
 
 
-async def _of_workers(url: str, api_key: str | None, screen: output.Screen) -> Mapping[str, object_info.NodeCatalog]:
-    """What the gateway's workers have, as they tell it themselves."""
-    async with client.connect(url, api_key) as gateway:
-        workers = await gateway.workers()
-    found: dict[str, object_info.NodeCatalog] = {}
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        for worker in workers:
-            try:
-                async with session.get(f"{worker['url']}/object_info") as response:
-                    found[str(worker["id"])] = object_info.NodeCatalog.parse(orjson.loads(await response.read()))
-            except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, errors.WorkerFault) as error:
-                screen.note(f"{worker['id']} cannot be asked at {worker['url']}: {error}", style="yellow")
-    if not found:
-        raise failures.Unreachable(f"no worker of {url} can be asked what it has", way_out="use --object-info FILE")
-    return found
-
-
-def _checked(path: Path, catalogs: Mapping[str, object_info.NodeCatalog]) -> Finding:
+def _checked(path: Path, classes: node_classes.Known) -> Checked:
     try:
-        template = folders.load_template(path)
-    except errors.TemplateError as error:
+        if not classes and (draft := folders.read(path)).saved is not None:
+            document.read(draft.saved)
+            return Checked(name=str(path), note="as the editor saved it: see more with --url or --object-info")
+        template = folders.load_template(path, convert=node_classes.converting(classes))
+    except (errors.TemplateError, errors.InvalidRequest) as error:
         whole = errors.Fault(reason=error.code, message=error.message)
-        return Finding(path=path, faults=error.faults or (whole,))
-    if not catalogs:
-        return Finding(path=path)
-    refused = {name: _lacking(template, catalog) for name, catalog in catalogs.items()}
-    able = tuple(name for name, faults in refused.items() if not faults)
-    return Finding(path=path, faults=() if able else min(refused.values(), key=len), workers=able)
-
-
-def _lacking(template: model.Template, catalog: object_info.NodeCatalog) -> tuple[errors.Fault, ...]:
-    faults = catalog.check(template.graph, partial=False)
-    told = {(fault.class_type, fault.field) for fault in faults}
-    classes = {fault.class_type for fault in faults if fault.reason == "missing_node_type"}
-    lacking = (
-        fault
-        for fault in catalog.lacks(template.requirements)
-        if fault.class_type not in classes and (fault.class_type, fault.field) not in told
+        return Checked(name=str(path), faults=error.faults or (whole,))
+    return Checked(
+        name=str(path), workers={name: preflight.check(template, each.catalog) for name, each in classes.items()}
     )
-    return tuple(map(template.explained, (*faults, *lacking)))
 
 
-def _report(found: Sequence[Finding], screen: output.Screen) -> None:
-    table = output.table(
-        "file", "", "workers" if any(each.workers is not None for each in found) else "", keep=["file"]
-    )
+async def _of_gateway(name: str, place: tuple[str, str | None]) -> Checked:
+    """What the gateway says of its template."""
+    async with client.connect(*place) as gateway:
+        told = await gateway.preflight(name)
+    workers = {
+        str(each["worker"]): tuple(
+            preflight.Finding(fault=fault, nearest=raw.get("nearest"))
+            for fault, raw in zip(failures.faults_of(each), each["faults"], strict=True)
+        )
+        for each in told["workers"]
+        if each["passes"] is not None
+    }
+    return Checked(name=name, workers=workers, note=None if workers else "no worker is known")
+
+
+def _report(found: Sequence[Checked], screen: output.Screen, *, everywhere: bool) -> None:
+    asked = any(each.workers for each in found)
+    table = output.table("file", "", *(("workers",) if asked else ()), keep=["file"])
     for each in found:
-        state = output.plain("wrong", style="red") if each.faults else output.plain("ok", style="green")
-        table.add_row(output.plain(str(each.path)), state, output.plain(", ".join(each.workers or ())))
+        ok = each.ok(everywhere=everywhere)
+        state = output.plain("ok", style="green") if ok else output.plain("wrong", style="red")
+        table.add_row(output.plain(each.name), state, *((output.plain(", ".join(each.passing)),) if asked else ()))
     screen.out.print(table)
     for each in found:
+        if each.note:
+            screen.note(f"{each.name}: {each.note}")
+        refused = {worker: faults for worker, faults in each.workers.items() if faults}
         if each.faults:
-            screen.out.print()
-            screen.out.print(output.plain(str(each.path), style="bold"))
-            screen.out.print(output.fault_table(each.faults))
+            _told(each.name, each.faults, screen)
+        elif not each.ok(everywhere=everywhere):
+            for worker, faults in refused.items():
+                _told(f"{each.name} on {worker}", [_with_nearest(item) for item in faults], screen)
+
+
+def _with_nearest(found: preflight.Finding) -> errors.Fault:
+    """The fault, its message with the nearest valid value where it does not say it."""
+    if found.nearest is None or str(found.nearest) in found.fault.message:
+        return found.fault
+    message = f"{found.fault.message} Nearest: {found.nearest!r}."
+    return dataclasses.replace(found.fault, message=message)
+
+
+def _told(title: str, faults: Sequence[errors.Fault], screen: output.Screen) -> None:
+    screen.out.print()
+    screen.out.print(output.plain(title, style="bold"))
+    screen.out.print(output.fault_table(faults))

@@ -44,7 +44,10 @@ async def listing(source: Source, screen: output.Screen) -> int:
     else:
         screen.out.print(_listing_table(found["templates"]))
         for each in broken:
-            screen.err.print(output.plain(f"{each['name']} is broken: {each['reason']}", style="red"))
+            serving = f" (version {each['serving']} serves meanwhile)" if each.get("serving") else ""
+            screen.err.print(output.plain(f"{each['name']} is broken: {each['reason']}{serving}", style="red"))
+        for each in found.get("waiting") or ():
+            screen.err.print(output.plain(f"{each['name']} waits: {each['reason']}", style="yellow"))
     return failures.FAILED if broken else failures.DONE
 
 
@@ -61,6 +64,7 @@ async def _all(source: Source, screen: output.Screen) -> Mapping[str, Any]:
     return {
         "templates": [describe.summary(template) for template in found.templates],
         "broken": [{"name": each.name, "source": each.source, "reason": each.reason} for each in found.broken],
+        "waiting": [{"name": each.name, "source": each.source, "reason": each.reason} for each in found.waiting],
     }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import connection, output
+from gateway.cli import connection, output, template_commands
 
 Folder = Annotated[
     Path | None,
@@ -21,11 +21,12 @@ ObjectInfo = Annotated[
 
 def app() -> typer.Typer:
     """The group of commands."""
-    group = typer.Typer(help="List, show and check templates.", no_args_is_help=True)
+    group = typer.Typer(help="List, show, check and add templates; name their versions.", no_args_is_help=True)
     group.command("list")(list_templates)
     group.command("show")(show)
     group.command("check")(check)
     group.command("convert")(convert)
+    template_commands.register(group)
     return group
 
 
@@ -55,7 +56,7 @@ def list_templates(
 
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A template's name, or a workflow.json in API format.")],
+    name: Annotated[str, typer.Argument(help="A template's name, or a file that ComfyUI saved.")],
     *,
     write: Annotated[
         bool, typer.Option("--write", help="Write the parameters that were found as NAME.toml beside the workflow.")
@@ -76,12 +77,13 @@ def show(
 
     A workflow without a NAME.toml has the parameters that are found in its
     graph; --write writes them as the file to start from and never overwrites
-    one. With --object-info the types of custom nodes' inputs are known, too.
+    one. With --object-info, or --url of a gateway or a ComfyUI, the types of
+    custom nodes' inputs are known, too, and what the editor saved is converted.
     """
     from gateway.cli import template_files, template_tables
 
     source = template_tables.Source(folder=folder, url=url, api_key=api_key, named=connection.is_named(context))
-    if write or name.endswith(".json"):
+    if write or template_files.is_file(name):
         output.run(
             lambda screen: template_files.show(name, source, screen, object_info=object_info, write=write),
             as_json=as_json,
@@ -93,9 +95,16 @@ def check(
     context: typer.Context,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]…", help="Workflows, or folders of them; none: ./workflows.", show_default=False),
+        typer.Argument(
+            metavar="[FILE]…",
+            help="Workflows, pictures that carry one, folders of them, or a gateway's templates; none: ./workflows.",
+            show_default=False,
+        ),
     ] = None,
     *,
+    every_worker: Annotated[
+        bool, typer.Option("--every-worker", help="All workers must be able to run them; else one is enough.")
+    ] = False,
     object_info: ObjectInfo = None,
     url: connection.Url = connection.DEFAULT_URL,
     api_key: connection.ApiKey = None,
@@ -109,18 +118,21 @@ def check(
 
         comfy-gateway templates check workflows/mine.json --object-info object_info.json
 
-        comfy-gateway templates check --url http://127.0.0.1:8180
+        comfy-gateway templates check --url http://127.0.0.1:8188
 
-    With --url (or COMFY_GATEWAY_URL) each worker of that gateway is asked what
-    it has; one that lacks nothing is enough. Exit status 1 when something is
-    wrong.
+        comfy-gateway templates check sdxl --url http://127.0.0.1:8180
+
+    With --url (or COMFY_GATEWAY_URL) of a ComfyUI, or of a gateway, whose
+    workers are then all asked, files are checked against what these have: node
+    classes, inputs, ranges, choices, links, model files. Exit status 1 when
+    something is wrong.
     """
     from gateway.cli import template_files
 
-    gateway = (url, api_key) if connection.is_named(context) else None
+    place = (url, api_key) if connection.is_named(context) else None
     output.run(
         lambda screen: template_files.check(
-            files or [Path("workflows")], screen, object_info=object_info, gateway=gateway
+            files or [Path("workflows")], screen, object_info=object_info, place=place, everywhere=every_worker
         ),
         as_json=as_json,
     )
