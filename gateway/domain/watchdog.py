@@ -16,8 +16,14 @@ from typing import Final
 
 from gateway.domain.comfy import answers
 
-#: What Python writes when a thread dies of an exception, for ComfyUI's one thread that runs prompts.
-_DEATH: Final = re.compile(r"Exception in thread .*\(prompt_worker\)")
+#: What Python writes when a thread dies of an exception, for ComfyUI's one thread that runs prompts. ComfyUI keeps 300
+#: pieces of what it printed, and a traceback comes in hundreds: often only its later frames are left (seen on 0.3.64).
+#: An error that ComfyUI caught names no frame as far out as these.
+_DEATH: Final = re.compile(
+    r"^(Exception in thread .*\(prompt_worker\)"
+    r"|  File \"[^\"\n]*\b(execution|main)\.py\", line \d+, in (execute_async|prompt_worker)$)",
+    re.MULTILINE,
+)
 
 
 class Judgement(StrEnum):
@@ -108,8 +114,8 @@ def _span(seconds: float) -> str:
 
 @dataclass(slots=True)
 class LogWatch:
-    """What a worker's log tells from one look to the next. ComfyUI keeps the last few hundred lines of its own
-    process, so a thread's end that is told there is this process's, and nothing starts that thread again."""
+    """What a worker's log tells from one look to the next. ComfyUI keeps the last pieces that its own process
+    printed, so a thread's end that is told there is this process's, and nothing starts that thread again."""
 
     tells_death: bool = False
     _last: tuple[answers.LogLine, ...] | None = None
@@ -120,7 +126,7 @@ class LogWatch:
         seen = tuple(lines)
         if seen != self._last:
             self._last, self._grew_at = seen, now
-            self.tells_death = any(_DEATH.match(line.text) for line in seen)
+            self.tells_death = _DEATH.search("".join(line.text for line in seen)) is not None
 
     def quiet(self, now: float) -> float | None:
         """How long it has not grown; None before the first look."""

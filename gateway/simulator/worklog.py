@@ -43,7 +43,7 @@ class WorkLog:
 
     def print(self, text: str) -> None:
         """Write a line of what a real server prints; the newest are shown at `/internal/logs/raw`."""
-        self.printed.append((time.time(), text))
+        self.printed.append((time.time(), f"{text}\n"))
 
     def received(self, prompt_id: str, number: float) -> None:
         """A prompt was accepted."""

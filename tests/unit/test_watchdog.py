@@ -59,6 +59,7 @@ def test_reasons_are_plain_words() -> None:
 
 
 def lines(*texts: str) -> list[answers.LogLine]:
+    """Pieces as ComfyUI keeps them: most of them end a line, some do not."""
     return [answers.LogLine(at=f"2026-11-21T08:09:{second:02}", text=text) for second, text in enumerate(texts)]
 
 
@@ -72,16 +73,43 @@ def test_a_log_that_stands_still_is_no_sign_of_life() -> None:
     assert log.quiet(45) == 5
 
 
-def test_a_log_tells_of_the_threads_end() -> None:
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (
+            "got prompt\n",
+            "Exception in thread ",
+            "Thread-1 (prompt_worker)",
+            ":\n",
+            "Traceback (most recent call last):\n",
+        ),
+        # The end of a long traceback, as the newest 300 pieces of a real 0.3.64 had it.
+        (
+            "^",
+            "^",
+            "\n",
+            '  File "/app/ComfyUI/execution.py", line 668, in execute_async\n',
+            "    await",
+            "\n",
+            "KeyError",
+        ),
+    ],
+)
+def test_a_log_tells_of_the_threads_end(pieces: tuple[str, ...]) -> None:
     log = watchdog.LogWatch()
-    log.look(lines("got prompt", "Exception in thread Thread-3 (prompt_worker):", "Traceback (most recent"), now=1)
+    log.look(lines(*pieces), now=1)
     assert log.tells_death
-    log.look(lines("starting"), now=2)
+    log.look(lines("starting\n"), now=2)
     assert not log.tells_death
 
 
 @pytest.mark.parametrize(
-    "line", ["Exception in thread Thread-5 (metrics):", "the prompt says: Exception in thread X (prompt_worker)"]
+    "line",
+    [
+        "Exception in thread Thread-5 (metrics):\n",
+        "the prompt says: Exception in thread X (prompt_worker)\n",
+        '!!! Exception during processing !!! nope\n  File "/app/ComfyUI/execution.py", line 496, in execute\n',
+    ],
 )
 def test_other_lines_tell_nothing(line: str) -> None:
     log = watchdog.LogWatch()
