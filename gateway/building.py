@@ -26,6 +26,7 @@ from gateway.adapters import (
     store,
     template_folders,
     templates,
+    worker_files,
 )
 from gateway.api import auth, hooks, parts
 from gateway.dispatch import reaping
@@ -63,6 +64,7 @@ class Foundation:
 
     settings: Settings
     owner: str
+    data: datadir.DataDir
     store: ports.Store
     blobs: ports.Blobs
     bus: ports.Bus
@@ -87,6 +89,7 @@ class Foundation:
         return cls(
             settings=settings,
             owner=data.identity(),
+            data=data,
             store=adapters.store,
             blobs=adapters.blobs,
             bus=bus.MemoryBus(),
@@ -135,6 +138,7 @@ class Foundation:
             forget_secret=self.secrets.forget,
             restart_worker=_restarting(supervisor),
             learned=self.store.learned,
+            files=worker_files.WorkerFiles(self.data),
         )
         return dispatch.Dispatch(ties, self._options())
 

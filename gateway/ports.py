@@ -7,7 +7,7 @@ when the database cannot be used (locked, full, gone) and stay usable afterwards
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -544,8 +544,8 @@ class WorkerClient(Protocol):
         """Whether `cancel` is safe with prompts waiting behind the one that runs."""
         ...
 
-    async def forget(self, prompt_id: str) -> None:
-        """Drop the history entry of a prompt; one that is gone is no error."""
+    async def forget(self, prompt_ids: Sequence[str]) -> None:
+        """Drop the history entries of these prompts; one that is gone is no error."""
         ...
 
     async def free(self) -> None:
@@ -570,6 +570,18 @@ class WorkerClient(Protocol):
 
     async def close(self) -> None:
         """Drop all connections."""
+        ...
+
+
+class WorkerFiles(Protocol):
+    """Output files of our own workers, in the folders of attempts."""
+
+    async def clear(self, worker: model.WorkerId, attempts: Sequence[model.AttemptId]) -> None:
+        """Remove the folders of these attempts, those that are there."""
+        ...
+
+    async def clear_stale(self, worker: model.WorkerId, *, keep: Collection[model.AttemptId], before: float) -> int:
+        """Remove folders of attempts that nothing was put into since then, but not these; how many."""
         ...
 
 

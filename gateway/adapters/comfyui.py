@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -114,9 +114,9 @@ class ComfyClient:
             self._cancels_atomically = True
         return self._cancels_atomically
 
-    async def forget(self, prompt_id: str) -> None:
-        """`POST /history {"delete"}`: drop one entry."""
-        await self._call("POST", "/history", body=orjson.dumps({"delete": [prompt_id]}))
+    async def forget(self, prompt_ids: Sequence[str]) -> None:
+        """`POST /history {"delete"}`: drop these entries, and no others."""
+        await self._call("POST", "/history", body=orjson.dumps({"delete": list(prompt_ids)}))
 
     async def free(self) -> None:
         """`POST /free`: models and results are dropped between two prompts. One that comes right after a prompt can be

@@ -263,7 +263,7 @@ class AttemptRun:
                 self._wake.set()
                 # It runs nothing of ours now: its next job need not wait for what we read and fetch. Unless a cancel
                 # may be on its way there: that is not to meet the next job.
-                if hint is watch.EndHint.WRITTEN and not self.cancel_asked:
+                if hint is watch.EndHint.WRITTEN and not self._to_stop:
                     self.free()
 
     def _on_change(self) -> None:

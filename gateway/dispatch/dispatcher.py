@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from gateway import assets, ports
-from gateway.dispatch import drive, fleet, foresight, inputs, learning, link, tools, watching
+from gateway.dispatch import cleaning, drive, fleet, foresight, inputs, learning, link, tools, watching
 from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
@@ -61,6 +61,7 @@ class Ties:
     forget_secret: Callable[[model.JobId], None]
     restart_worker: Callable[[model.WorkerId, str], Awaitable[None]]  #: ours are restarted, others are left alone
     learned: ports.Learned
+    files: ports.WorkerFiles  #: of our own workers
     chance: Callable[[], float] = random.random  #: 0..1, for jitter
 
 
@@ -83,11 +84,13 @@ class Dispatch:
         self._watchdog = watching.Watchdog(
             care=options.care, clock=ties.clock, learning=self._learning, restart=ties.restart_worker
         )
+        self._cleaner = cleaning.Cleaner(files=ties.files, members=lambda: self._fleet.members, clock=ties.clock)
         self._driver = drive.Driver(
             tools=self._tools(),
             on_free=self._place_freed,
             on_requeue=self._wake,
             forget=ties.forget_secret,
+            on_settled=self._cleaner.ended,
             sharing=self._fleet.sharing,
             post_seconds=options.post,
             ahead=options.ahead,
@@ -241,6 +244,7 @@ class Dispatch:
                 member.listening = group.create_task(member.link.run())
             group.create_task(self._tend())
             group.create_task(self._place())
+            group.create_task(self._cleaner.run())
 
     async def stop(self, *, grace: float) -> None:
         """Stop placing, let running attempts finish for `grace` seconds, hand the rest back without spending a try."""

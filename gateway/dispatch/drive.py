@@ -29,6 +29,7 @@ class Driver:
     on_free: Callable[[], None]
     on_requeue: Callable[[], None]
     forget: Callable[[model.JobId], None]
+    on_settled: Callable[[fleet.Member, model.AttemptId, Outcome], None]  #: its end is written
     sharing: Callable[[fleet.Member], Sequence[link.Link]]  #: the workers on the same card
     post_seconds: float  #: how long a POST may take: the worker's lease has to outlast it
     ahead: float  #: how long before the expected end of a run its place may be given away; 0: never
@@ -162,6 +163,7 @@ class Driver:
             member.family = run.claim.family
             member.loaded = (run.outline.models if run.outline else ()) or member.loaded
         self.tools.bus.publish(job.id, model.StatusChanged(status=job.status, job=job))
+        self.on_settled(member, run.id, ending.outcome)
         if job.ended:
             self.forget(job.id)
         else:

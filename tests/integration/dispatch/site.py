@@ -16,7 +16,7 @@ import orjson
 import uuid_utils
 
 from gateway import assets, dispatch, ports, simulator
-from gateway.adapters import blobs, bus, comfyui, store
+from gateway.adapters import blobs, bus, comfyui, datadir, store, worker_files
 from gateway.domain import model
 from gateway.domain.comfy import graph
 
@@ -159,6 +159,7 @@ async def open_site(
             restart_worker=restart,
             learned=opened.learned,
             chance=lambda: 0.5,
+            files=worker_files.WorkerFiles(datadir.DataDir(path=folder)),
         )
         made = dispatch.Dispatch(ties, dispatch.Options(owner=owner, patience=patience, **options))
         task = asyncio.create_task(made.run())
