@@ -73,7 +73,7 @@ class Choosing:
         """Assignments of candidates (in fair order) to free places."""
         if not self.outlook.costs:
             return placement.least_connections(candidates, slots)
-        decision = placement.decide(candidates, slots, self.outlook)
+        decision = placement.decide(candidates, slots, self.outlook, explain=False)
         self.decisions.append(decision)
         self._occupy(candidates, decision)
         return decision.assignments

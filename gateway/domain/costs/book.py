@@ -128,13 +128,12 @@ class Costs:
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    def cost(self, kind: Kind, missing: Files, *, worker: str, cached: int = 0) -> Cost | None:
-        """What such a run costs on that worker, which would have to load the `missing` files and holds the results
-        that the bits of `cached` name; None when nothing like it was seen."""
+    def cost(self, kind: Kind, missing: Files, *, factor: float = 1.0, cached: int = 0) -> Cost | None:
+        """What such a run costs on a worker of that slowness, which would have to load the `missing` files and holds
+        the results that the bits of `cached` name; None when nothing like it was seen."""
         plain = self._run(kind, cached)
         if plain is None:
             return None
-        factor = self.factor(worker)
         load = self._load(kind, missing) * factor if missing else 0.0
         return Cost(load=load, run=plain.seconds * kind.work * factor, sigma=plain.sigma)
 

@@ -19,7 +19,7 @@ by counting connections; with nothing learned at all, everything is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -32,14 +32,16 @@ _GAIN_SHARE: Final = 0.1  #: and this part of what starting at once would take
 _WORTH_A_LOAD: Final = 5.0  #: times its loading that a job whose models nobody holds is put off
 
 
-def decide(candidates: Sequence[model.Candidate], slots: Sequence[model.Slot], outlook: Outlook) -> Decision:
-    """Place candidates (in fair order) on free places (`slots`, one each)."""
+def decide(
+    candidates: Sequence[model.Candidate], slots: Sequence[model.Slot], outlook: Outlook, *, explain: bool = True
+) -> Decision:
+    """Place candidates (in fair order) on free places (`slots`, one each). Without `explain` no waits are told."""
     layout = _Layout(slots, outlook, candidates)
     for _, level in groupby(candidates, key=lambda candidate: candidate.priority):
-        if layout.seats.open <= 0:
+        if layout.seats.open <= 0 and not explain:
             break
-        layout.lay_out(list(level))
-    return layout.decision()
+        layout.lay_out(list(level), to_the_end=explain)
+    return layout.decision(explain=explain)
 
 
 class _Layout:
@@ -52,16 +54,16 @@ class _Layout:
         self._has_more = len(candidates) >= WINDOW
         self._starts: dict[model.JobId, tuple[seats.Option, str]] = {}
         self._waiting: dict[model.JobId, seats.Option] = {}
-        self._passed: dict[model.JobId, seats.Option] = {}  #: with the best place that it left
+        self._passed: dict[model.JobId, seats.Fit] = {}  #: with the best place that it left
 
-    def lay_out(self, level: Sequence[model.Candidate]) -> None:
-        """Lay out candidates of one priority."""
+    def lay_out(self, level: Sequence[model.Candidate], *, to_the_end: bool) -> None:
+        """Lay out candidates of one priority, until no place is free or `to_the_end`."""
         rest = self._overdue(level)
-        cold = self._warm(rest)
-        self._cold(cold)
+        cold = self._warm(rest, to_the_end=to_the_end)
+        self._cold(cold, to_the_end=to_the_end)
         self._relieve(rest)
 
-    def decision(self) -> Decision:
+    def decision(self, *, explain: bool) -> Decision:
         """What came of it."""
         starts = self._starts.values()
         return Decision(
@@ -69,8 +71,8 @@ class _Layout:
                 model.Assignment(job_id=option.candidate.job_id, worker=option.seat.id, reason=reason)
                 for option, reason in starts
             ),
-            costs={option.candidate.job_id: option.cost for option, _ in starts if option.known},
-            waits={job: self._wait(option) for job, option in self._waiting.items()},
+            costs={option.candidate.job_id: option.fit.cost for option, _ in starts if option.fit.known},
+            waits={job: self._wait(option) for job, option in self._waiting.items()} if explain else {},
             passed=frozenset(self._passed),
         )
 
@@ -79,151 +81,160 @@ class _Layout:
         return Wait(
             worker=option.seat.id,
             starts_in=max(0.0, option.starts),
-            takes=option.cost.seconds,
+            takes=option.fit.seconds,
             reason=reasons.of_wait(option, left),
         )
 
     # -- the four steps -----------------------------------------------------------------------------------------
 
-    def _overdue(self, level: Sequence[model.Candidate]) -> list[model.Candidate]:
+    def _overdue(self, level: Sequence[model.Candidate]) -> Sequence[model.Candidate]:
         """Give the best free place to each that waited too long; returns the others."""
-        if not any(candidate.job_id in self._outlook.passed for candidate in level):
-            return list(level)
+        passed = self._outlook.passed
+        if not passed or not any(candidate.job_id in passed for candidate in level):
+            return level
         rest: list[model.Candidate] = []
         forced: set[str] = set()  # one of a kind brings the models for all
         for candidate in level:
-            option = self._forced(candidate, forced) if candidate.job_id in self._outlook.passed else None
-            if option is None:
+            fit = self._forced(candidate, forced) if candidate.job_id in passed else None
+            if fit is None:
                 rest.append(candidate)
             else:
                 forced.add(candidate.requirements_key)
-                self._start(option, reasons.of_patience(option, self._outlook.passed_for(candidate)))
+                self._start(candidate, fit, reasons.of_patience(fit, self._outlook.passed_for(candidate)))
         return rest
 
-    def _forced(self, candidate: model.Candidate, forced: Iterable[str]) -> seats.Option | None:
+    def _forced(self, candidate: model.Candidate, forced: Collection[str]) -> seats.Fit | None:
         """Where it goes because it waited too long; None while it did not, or nothing is free."""
         waited = self._outlook.passed_for(candidate)
-        options = self.seats.options(candidate)
-        free = [option for option in options if option.seat.is_open]
+        fits = self.seats.fits(candidate)
+        free = [fit for fit in fits if fit.seat.is_open]
         if not free:
             return None
         if waited < self._outlook.patience:
-            if candidate.requirements_key in forced or any(option.is_warm for option in options):
+            if candidate.requirements_key in forced or any(fit.is_warm for fit in fits):
                 return None
-            if waited < _WORTH_A_LOAD * min(option.cost.load for option in free):
+            if waited < _WORTH_A_LOAD * min(fit.cost.load for fit in free):
                 return None
         return min(free, key=self._with_damage)
 
-    def _warm(self, level: Sequence[model.Candidate]) -> list[model.Candidate]:
+    def _warm(self, level: Sequence[model.Candidate], *, to_the_end: bool) -> list[model.Candidate]:
         """Line candidates up at workers that hold their models; returns those that none holds."""
         cold: list[model.Candidate] = []
         for candidate in level:
-            if self.seats.open <= 0:
+            if self.seats.open <= 0 and not to_the_end:
                 break
-            options = self.seats.options(candidate)
-            warm = [option for option in options if option.is_warm]
-            if warm:
-                self._put(min(warm, key=_order), warm, options)
-            elif options:
-                self._pass(candidate, options)
+            fits = self.seats.fits(candidate)
+            warm = [fit for fit in fits if fit.is_warm]
+            best = seats.best_of(warm)
+            if best is not None:
+                self._put(candidate, best, warm, fits)
+            elif fits:
+                self._pass(candidate, fits)
                 cold.append(candidate)
         return cold
 
-    def _cold(self, level: Sequence[model.Candidate]) -> None:
+    def _cold(self, level: Sequence[model.Candidate], *, to_the_end: bool) -> None:
         """Put candidates whose models nobody holds where they would be done first."""
         for candidate in level:
-            if self.seats.open <= 0:
+            if self.seats.open <= 0 and not to_the_end:
                 return
-            options = self.seats.options(candidate)
-            warm = [option for option in options if option.is_warm]  # since somebody of its kind was put there
-            if warm:
-                self._put(min(warm, key=_order), warm, options)
+            fits = self.seats.fits(candidate)
+            warm = [fit for fit in fits if fit.is_warm]  # since somebody of its kind was put there
+            best = seats.best_of(warm)
+            if best is not None:
+                self._put(candidate, best, warm, fits)
             else:
-                self._put(min(options, key=self._with_loss), options, options)
+                self._put(candidate, min(fits, key=self._with_loss), fits, fits)
 
     def _relieve(self, level: Sequence[model.Candidate]) -> None:
         """Let free workers without a line take jobs out of lines."""
+        if self.seats.open <= 0:
+            return
         for seat in sorted(self.seats.all, key=lambda seat: (seat.ready, seat.jobs_done, seat.id)):
             while seat.is_open:
-                option = self._relief(seat, level)
-                if option is None:
+                found = self._relief(seat, level)
+                if found is None:
                     break
-                before = self._waiting.pop(option.candidate.job_id)
-                self._passed.pop(option.candidate.job_id, None)
+                candidate, fit = found
+                before = self._waiting.pop(candidate.job_id)
                 self.seats.take_back(before)
-                self._start(option, reasons.of_relief(option, before))
+                self._start(candidate, fit, reasons.of_relief(fit, before.fit, before.starts))
 
-    def _relief(self, seat: seats.Seat, level: Sequence[model.Candidate]) -> seats.Option | None:
+    def _relief(self, seat: seats.Seat, level: Sequence[model.Candidate]) -> tuple[model.Candidate, seats.Fit] | None:
         """The first job, of the longest line of which any gains by going to this seat. When there are more jobs behind
         than are seen, the one that would be done last goes even if it does not seem to gain."""
-        found: tuple[float, seats.Option] | None = None
-        last: tuple[float, seats.Option] | None = None
+        found: tuple[float, model.Candidate, seats.Fit] | None = None
+        last: tuple[float, model.Candidate, seats.Fit] | None = None
         for candidate in level:
             waiting = self._waiting.get(candidate.job_id)
-            if waiting is None or candidate.requirements_key not in seat.accepts or seat.id in candidate.refuses:
+            if waiting is None:
                 continue
-            option = self.seats.option(candidate, seat)
-            if not _is_worth_it(waiting, option):
+            fit = next((fit for fit in self.seats.fits(candidate) if fit.seat is seat), None)
+            if fit is None:
+                continue
+            if not _is_worth_it(waiting.fit, waiting.finish, fit):
                 if found is None or waiting.seat.ready > found[0]:
-                    found = waiting.seat.ready, option
+                    found = waiting.seat.ready, candidate, fit
             elif self._has_more and (last is None or waiting.finish > last[0]):
-                last = waiting.finish, option
+                last = waiting.finish, candidate, fit
         best = found or last
-        return None if best is None else best[1]
+        return None if best is None else best[1:]
 
     # -- putting ------------------------------------------------------------------------------------------------
 
-    def _put(self, best: seats.Option, others: Sequence[seats.Option], options: Sequence[seats.Option]) -> None:
+    def _put(
+        self, candidate: model.Candidate, best: seats.Fit, others: Sequence[seats.Fit], fits: Sequence[seats.Fit]
+    ) -> None:
         """Put a candidate where it is best, at once or in a line; at once on one of `others`, too, where the gain of
         waiting is too small."""
         if not best.seat.is_open:
-            free = min((option for option in others if option.seat.is_open), key=_order, default=None)
-            if free is not None and not _is_worth_it(best, free):
+            free = seats.best_of(fit for fit in others if fit.seat.is_open)
+            if free is not None and not _is_worth_it(best, best.seat.ready + best.seconds, free):
                 best = free
             else:
-                self._pass(best.candidate, options)
+                self._pass(candidate, fits)
         if best.seat.is_open:
-            self._start(best, reasons.of_start(best, options))
+            self._start(candidate, best, reasons.of_start(candidate, best, fits))
         else:
-            self._waiting[best.candidate.job_id] = best
-            self.seats.put(best)
+            option = seats.Option(candidate=candidate, fit=best, starts=best.seat.ready)
+            self._waiting[candidate.job_id] = option
+            self.seats.put(option)
 
-    def _start(self, option: seats.Option, reason: str) -> None:
-        self._passed.pop(option.candidate.job_id, None)
-        self._starts[option.candidate.job_id] = option, reason
+    def _start(self, candidate: model.Candidate, fit: seats.Fit, reason: str) -> None:
+        self._passed.pop(candidate.job_id, None)
+        option = seats.Option(candidate=candidate, fit=fit, starts=fit.seat.ready)
+        self._starts[candidate.job_id] = option, reason
         self.seats.put(option)
 
-    def _pass(self, candidate: model.Candidate, options: Sequence[seats.Option]) -> None:
-        free = min((option for option in options if option.seat.is_open), key=_order, default=None)
+    def _pass(self, candidate: model.Candidate, fits: Sequence[seats.Fit]) -> None:
+        if self.seats.open <= 0:
+            return
+        free = seats.best_of(fit for fit in fits if fit.seat.is_open)
         if free is not None:
             self._passed[candidate.job_id] = free
 
-    def _with_loss(self, option: seats.Option) -> tuple[float, int, tuple[float, bool, int, int, int, str]]:
+    def _with_loss(self, fit: seats.Fit) -> tuple[float, int, tuple[bool, int, int, int, str]]:
         """Of equal finishes, the one that overwrites what most others hold as well, or nothing."""
-        return (round(option.finish, 3), self._holders_lost(option), option.order)
+        return (round(fit.seat.ready + fit.seconds, 3), self._holders_lost(fit), fit.rank())
 
-    def _with_damage(self, option: seats.Option) -> tuple[float, int, tuple[float, bool, int, int, int, str]]:
+    def _with_damage(self, fit: seats.Fit) -> tuple[float, int, tuple[bool, int, int, int, str]]:
         """The same, where what is overwritten may be in demand: it would have to be loaded again."""
-        models = option.seat.memory.models[:1]
+        models = fit.seat.memory.models[:1]
         wanted = seats.demand(self._candidates, self._outlook.needs) if models else {}
-        is_last = bool(models) and models[0] in wanted and not self.seats.holders(models[0], besides=(option.seat,))
-        damage = option.cost.load if is_last and option.missing else 0.0
-        return (round(option.finish + damage, 3), self._holders_lost(option), option.order)
+        is_last = bool(models) and models[0] in wanted and not self.seats.holders(models[0], besides=fit.seat)
+        damage = fit.cost.load if is_last and fit.missing else 0.0
+        return (round(fit.seat.ready + fit.seconds + damage, 3), self._holders_lost(fit), fit.rank())
 
-    def _holders_lost(self, option: seats.Option) -> int:
-        models = option.seat.memory.models[:1]
-        if not models or not option.missing:
+    def _holders_lost(self, fit: seats.Fit) -> int:
+        models = fit.seat.memory.models[:1]
+        if not models or not fit.missing:
             return -1_000_000
         return -self.seats.holders(models[0])
 
 
-def _order(option: seats.Option) -> tuple[float, bool, int, int, int, str]:
-    return option.order
-
-
-def _is_worth_it(best: seats.Option, free: seats.Option) -> bool:
-    """Whether leaving a free place for a better one gains more than doubt allows."""
+def _is_worth_it(best: seats.Fit, finish: float, free: seats.Fit) -> bool:
+    """Whether leaving a free place for a better one, where it is done at `finish`, gains more than doubt allows."""
     if not best.known or not free.known:
         return False
-    gain = free.finish - best.finish
-    return gain > max(_GAIN_SECONDS, _GAIN_SHARE * free.cost.seconds)
+    gain = free.seat.ready + free.seconds - finish
+    return gain > max(_GAIN_SECONDS, _GAIN_SHARE * free.seconds)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.domain import model
@@ -27,7 +28,6 @@ class Seat:
     connections: int = 0
     jobs_done: int = 0
     line: list[Option] = field(default_factory=list["Option"])
-    loaded: int = 0  #: times that `memory` changed
 
     @property
     def is_open(self) -> bool:
@@ -35,32 +35,51 @@ class Seat:
         return len(self.line) < self.free
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Option:
-    """One candidate on one seat, behind what is there. `starts` and `finish` are seconds from now."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """What a kind of job costs on a seat, whatever else is there."""
 
-    candidate: model.Candidate
     seat: Seat
     cost: book.Cost
+    seconds: float
+    missing: int  #: model files that would have to be loaded
+    known: bool  #: whether the cost is more than a blank
+    is_warm: bool  #: whether there is nothing to load that is worth a thought
+
+    def rank(self) -> tuple[bool, int, int, int, str]:
+        """Which of equal finishes is better (the least): decided as least connections would."""
+        seat = self.seat
+        return (not seat.is_open, self.missing, seat.connections + len(seat.line), seat.jobs_done, seat.id)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Option:
+    """One candidate on one seat, behind what is there. `starts` is seconds from now."""
+
+    candidate: model.Candidate
+    fit: Fit
     starts: float
-    missing: int
-    known: bool = True  #: whether the cost is more than a blank
+
+    @property
+    def seat(self) -> Seat:
+        """Where."""
+        return self.fit.seat
 
     @property
     def finish(self) -> float:
         """When it would be done."""
-        return self.starts + self.cost.seconds
+        return self.starts + self.fit.seconds
 
-    @property
-    def is_warm(self) -> bool:
-        """Whether there is nothing to load that is worth a thought."""
-        return not self.missing or self.cost.load <= max(_LIGHT_SECONDS, _LIGHT_SHARE * self.cost.run)
 
-    @property
-    def order(self) -> tuple[float, bool, int, int, int, str]:
-        """The least is best. Equal finishes are decided as least connections would."""
-        seat = self.seat
-        return (self.finish, not seat.is_open, self.missing, seat.connections + len(seat.line), seat.jobs_done, seat.id)
+def best_of(fits: Iterable[Fit]) -> Fit | None:
+    """Where a job would be done first."""
+    best: Fit | None = None
+    least = math.inf
+    for fit in fits:
+        finish = fit.seat.ready + fit.seconds
+        if finish < least or (best is not None and finish == least and fit.rank() < best.rank()):
+            best, least = fit, finish
+    return best
 
 
 class Seats:
@@ -70,63 +89,89 @@ class Seats:
         self._outlook = outlook
         self.all = _seats(slots, outlook)
         self.open = len(slots)  #: places that are still free
-        self._costs: dict[tuple[str, int, str, float, int], tuple[book.Cost, int, bool]] = {}
+        self._kept: dict[object, tuple[Fit, ...]] = {}  # fits by what decides them; void once a memory changes
+        self._results: frozenset[int] | None = None  # all results that any seat holds
 
-    def options(self, candidate: model.Candidate) -> list[Option]:
+    def fits(self, candidate: model.Candidate) -> tuple[Fit, ...]:
         """Where it could run; workers that lost it before only if none of the others is open."""
-        key = candidate.requirements_key
-        able = [seat for seat in self.all if key in seat.accepts and seat.id not in candidate.refuses]
+        sketch = candidate.sketch
+        known = () if sketch.held.isdisjoint(self._all_results()) else sketch.keys
+        key = (candidate.requirements_key, sketch.work, candidate.refuses, known)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = self._fits(candidate)
         if candidate.avoid:
-            others = [seat for seat in able if seat.id not in candidate.avoid]
-            if any(seat.is_open for seat in others):
-                able = others
-        return [self.option(candidate, seat) for seat in able]
+            others = tuple(fit for fit in found if fit.seat.id not in candidate.avoid)
+            if any(fit.seat.is_open for fit in others):
+                return others
+        return found
 
-    def option(self, candidate: model.Candidate, seat: Seat) -> Option:
-        """The candidate behind what is on that seat."""
+    def _all_results(self) -> frozenset[int]:
+        if self._results is None:
+            self._results = frozenset[int]().union(*(seat.memory.keys for seat in self.all))
+        return self._results
+
+    def _fits(self, candidate: model.Candidate) -> tuple[Fit, ...]:
+        needs = self._outlook.needs.get(candidate.requirements_key)
+        kind = None if needs is None else book.Kind.of(needs, candidate.sketch)
+        costs: dict[object, Fit] = {}  # seats that hold the same and are equally quick are alike
+        return tuple(
+            self._fit(candidate, kind, seat, costs)
+            for seat in self.all
+            if candidate.requirements_key in seat.accepts and seat.id not in candidate.refuses
+        )
+
+    def _fit(self, candidate: model.Candidate, kind: book.Kind | None, seat: Seat, costs: dict[object, Fit]) -> Fit:
+        if kind is None:
+            return _blank(seat)
         sketch = candidate.sketch
         cached = 0 if sketch.held.isdisjoint(seat.memory.keys) else _bits(sketch.keys, seat.memory.keys)
-        memo = (seat.id, seat.loaded, candidate.requirements_key, sketch.work, cached)
-        found = self._costs.get(memo)
-        if found is None:
-            found = self._costs[memo] = self._cost(candidate, seat, cached)
-        cost, missing, known = found
-        return Option(candidate=candidate, seat=seat, cost=cost, starts=seat.ready, missing=missing, known=known)
+        missing = kind.models - seat.memory.files
+        factor = self._outlook.costs.factor(seat.id)
+        known = costs.get((missing, cached, factor))
+        if known is not None:
+            return replace(known, seat=seat)
+        cost = self._outlook.costs.cost(kind, missing, factor=factor, cached=cached)
+        if cost is None:
+            return _blank(seat)
+        fit = costs[(missing, cached, factor)] = Fit(
+            seat=seat,
+            cost=cost,
+            seconds=cost.seconds,
+            missing=len(missing),
+            known=True,
+            is_warm=not missing or cost.load <= max(_LIGHT_SECONDS, _LIGHT_SHARE * cost.run),
+        )
+        return fit
 
-    def _cost(self, candidate: model.Candidate, seat: Seat, cached: int) -> tuple[book.Cost, int, bool]:
-        needs = self._outlook.needs.get(candidate.requirements_key)
-        if needs is None:
-            return UNKNOWN, 0, False
-        missing = needs.models - seat.memory.files
-        kind = book.Kind.of(needs, candidate.sketch)
-        cost = self._outlook.costs.cost(kind, missing, worker=seat.id, cached=cached)
-        return (UNKNOWN, 0, False) if cost is None else (cost, len(missing), True)
-
-    def put(self, option: Option) -> bool:
-        """Put a candidate behind what is on its seat; whether it starts now."""
+    def put(self, option: Option) -> None:
+        """Put a candidate behind what is on its seat."""
         seat = option.seat
-        starts_now = seat.is_open
-        self.open -= starts_now
+        self.open -= seat.is_open
         seat.line.append(option)
         seat.ready = option.finish
-        if option.missing:
+        if option.fit.missing:
             needs = self._outlook.needs[option.candidate.requirements_key]
             seat.memory = seat.memory.after(needs.models, option.candidate.sketch.held)
-            seat.loaded += 1
-        return starts_now
+            self._kept.clear()
+            self._results = None
 
     def take_back(self, option: Option) -> None:
         """Take a waiting candidate out of its line again; those behind it move up."""
         seat = option.seat
         place = seat.line.index(option)
         for later in seat.line[place + 1 :]:
-            later.starts -= option.cost.seconds
-        seat.ready -= option.cost.seconds
+            later.starts -= option.fit.seconds
+        seat.ready -= option.fit.seconds
         del seat.line[place]
 
-    def holders(self, models: memory.Files, *, besides: Collection[Seat] = ()) -> int:
+    def holders(self, models: memory.Files, *, besides: Seat | None = None) -> int:
         """How many seats hold these models."""
-        return sum(1 for seat in self.all if seat not in besides and models <= seat.memory.files)
+        return sum(1 for seat in self.all if seat is not besides and models <= seat.memory.files)
+
+
+def _blank(seat: Seat) -> Fit:
+    return Fit(seat=seat, cost=UNKNOWN, seconds=0.0, missing=0, known=False, is_warm=True)
 
 
 def _seats(slots: Sequence[model.Slot], outlook: Outlook) -> list[Seat]:

@@ -23,7 +23,8 @@ def kind(*files: str, work: float = 1.0, classes: str = "Sampler") -> book.Kind:
 
 
 def cost(costs: book.Costs, of: book.Kind, missing: frozenset[str] = NONE, **more: object) -> book.Cost:
-    found = costs.cost(of, missing, worker=str(more.get("worker", "w0")), cached=int(str(more.get("cached", 0))))
+    factor = costs.factor(str(more.get("worker", "w0")))
+    found = costs.cost(of, missing, factor=factor, cached=int(str(more.get("cached", 0))))
     assert found is not None
     return found
 
@@ -31,9 +32,9 @@ def cost(costs: book.Costs, of: book.Kind, missing: frozenset[str] = NONE, **mor
 def test_nothing_learned_is_no_estimate() -> None:
     costs = book.Costs()
     assert not costs
-    assert costs.cost(kind("a"), NONE, worker="w0") is None
+    assert costs.cost(kind("a"), NONE) is None
     costs.observe(kind(classes="Other"), NONE, 1.0, worker="w0")
-    assert costs.cost(kind("a"), NONE, worker="w0") is None
+    assert costs.cost(kind("a"), NONE) is None
 
 
 def test_warm_and_cold_runs_are_told_apart() -> None:
@@ -133,7 +134,7 @@ def test_what_was_learned_is_kept_and_restored() -> None:
     again = book.Costs()
     again.restore(kept)
     for worker in ("w0", "w1", "w2"):
-        before, after = (one.cost(kind("a"), frozenset("a"), worker=worker) for one in (costs, again))
+        before, after = (one.cost(kind("a"), frozenset("a"), factor=one.factor(worker)) for one in (costs, again))
         assert before is not None
         assert after is not None
         assert after.seconds == pytest.approx(before.seconds, rel=0.001)
