@@ -16,7 +16,7 @@ from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, sizes
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.templates import model as templates
-from gateway.submission import checks, pictures, planning, references, rules, secrets
+from gateway.submission import checks, eligibility, pictures, planning, references, rules, secrets
 
 API_KEY: Final = "api_key_comfy_org"
 _MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
@@ -120,6 +120,7 @@ class Submission:
         if faults:
             raise errors.InvalidWorkflow(_no_worker(faults), faults=faults)
         await self._refuse_bombs(resolved.pictures)
+        needs = eligibility.narrowed(resolved.graph, needs, catalogs)
         job = self._new_job(tenant, resolved.graph, needs, resolved.assets, wishes)
         return (await self._queue([job], wishes))[0]
 
@@ -133,8 +134,8 @@ class Submission:
         priority: int = 0,
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
-    ) -> model.Job:
         webhook: webhooks.Webhook | None = None,
+    ) -> model.Job:
         """Queue a template with these inputs.
 
         NotFound, TemplateError and TemplateWaiting for the name, InvalidInputs, MissingAsset or InvalidWorkflow for
@@ -168,8 +169,8 @@ class Submission:
         priority: int = 0,
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
-    ) -> Ordered:
         webhook: webhooks.Webhook | None = None,
+    ) -> Ordered:
         """Queue a template many times: once for each of a list of inputs, or `n` times for one, with the seeds seed,
         seed + 1, …
 
@@ -271,6 +272,8 @@ class Submission:
         catalogs = self._ties.catalogs()
         needs = graphs.requirements(plan.graph, checks.Facts(catalogs))
         faults = [_with_parameter(plan.template, fault) for fault in checks.refusals(plan.graph, needs, catalogs)]
+        if not faults:
+            needs = eligibility.narrowed(plan.graph, needs, catalogs)
         job = self._new_job(tenant, plan.graph, needs, plan.assets, wishes)
         job = dataclasses.replace(
             job,
@@ -304,10 +307,10 @@ class Submission:
             metadata=wishes.metadata,
             max_tries=self._rules.max_tries,
             needs_secret=wishes.api_key is not None,
+            webhook=wishes.webhook,
             sketch=sketches.sketch(graph),
             size=sizes.pixels(graph),
         )
-            webhook=wishes.webhook,
 
     async def _queue(
         self, jobs: Sequence[model.NewJob], wishes: Wishes, batch: model.NewBatch | None = None
