@@ -53,9 +53,23 @@ one (`parameter`, `node`, `class_type`, `field`, `index` of a batch's member). A
 | `method_not_allowed` | 405 | There is such a path, and it does not take this method; `Allow` lists those it takes. |
 | `internal_error` | 500 | A defect of ours; the log tells more. |
 
-A job that fails carries its error in `job.error`, which is not an HTTP error: `code` is one of `node_execution_error`,
-`out_of_memory`, `cuda_fault`, `invalid_workflow`, `worker_lost`, `interrupted`, `output_unavailable`, `missing_asset`,
-`secret_lost`.
+A job that fails carries its error in `job.error`, which is not an HTTP error. The same codes stand with each of its
+`attempts`.
+
+| code | tried again | meaning |
+| --- | --- | --- |
+| `node_execution_error` | no | A node raised an error; `node_id`, `class_type` and `traceback` tell which. |
+| `invalid_workflow` | no | The worker refused the graph (elsewhere, if it only lacks a node or a file). |
+| `missing_asset`, `secret_lost` | no | An input was deleted before the job ran; its partner key was lost in a restart. |
+| `worker_killer` | no | It took down two different workers; `details.workers` tells how. |
+| `out_of_memory` | yes | Card memory was too small; `details` has `size`, `vram_total`, `alone` and `advice`. |
+| `cuda_fault` | yes | The worker's CUDA context is broken; it gets nothing more until it is restarted. |
+| `execution_thread_dead` | yes | The worker answers, but the thread that runs prompts is dead. |
+| `worker_died` | yes | The worker's process ended while it ran this. |
+| `worker_lost` | yes | The worker went out of reach, or does not know the prompt any more. |
+| `timeout` | yes | It ran for too long, or showed no sign of life for too long. |
+| `output_unavailable` | yes | A file that it made could not be fetched. |
+| `interrupted` | yes | Somebody interrupted it on the worker itself. |
 
 Drawn from `gateway/domain/errors.py`; a test keeps the two the same.
 """
