@@ -22,8 +22,9 @@ lists are TOML arrays in the file, and words with commas between them in the env
 `name:key`, or `name@tenant:key`, the key at least {shortest} characters long; jobs and assets belong to the tenant,
 `default` unless named. Words may follow it: `admin` (may add and remove workers, and empty other tenants' queues),
 `max_queued=500`, `max_queued_bytes=1GiB`, `max_running=4` (bounds of the tenant) and `weight=2` (its share of the
-workers beside others'; 1 unless named). In `gateway.toml` they are keys of an `[[api_keys]]` table. Without any API key
-everyone who reaches the gateway is an admin.
+workers beside others'; 1 unless named). In `gateway.toml` they are keys of an `[[api_keys]]` table; there a key
+may also have `webhook = {{ url = "…", events = […], secret = "…" }}`, which [is told](../how-to/webhooks.md) about its
+jobs that name no webhook themselves. Without any API key everyone who reaches the gateway is an admin.
 
 """
 
