@@ -18,8 +18,9 @@ WORKFLOW: Final = "workflow"
 BOTH: Final = frozenset({"comment", "usercomment"})
 
 #: Values that one JSON text may have, and its bytes: in memory, each takes up to a hundred times its room.
-MAX_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 500_000
 MAX_JSON: Final = 24 * 2**20
+MAX_DIGITS: Final = 300
 
 #: Names of the files that may carry a workflow, and of the plain ones that are one.
 MEDIA_SUFFIXES: Final = frozenset({
@@ -133,9 +134,9 @@ def _parsed(data: bytes) -> Any:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
         raise parts.Broken("too_large", f"It has more than {MAX_VALUES:,} values.", "")
     try:
-        value = json.loads(data, parse_constant=_nothing)
+        value = json.loads(data, parse_constant=_nothing, parse_int=_number)
         # Some nodes write the JSON of a JSON text.
-        return json.loads(value, parse_constant=_nothing) if isinstance(value, str) else value
+        return _parsed(value.encode(errors="surrogatepass")) if isinstance(value, str) else value
     except UnicodeDecodeError:
         raise parts.Broken("not_json", "It is not UTF-8 text.", "") from None
     except json.JSONDecodeError as error:
@@ -145,6 +146,14 @@ def _parsed(data: bytes) -> Any:
         raise parts.Broken("not_json", "It has a number of thousands of digits.", "") from None
     except RecursionError:
         raise parts.Broken("nested_too_deeply", "It is nested too deeply.", "") from None
+
+
+def _number(digits: str) -> int | float:
+    """An integer; of more than 64 bits what the editor, whose numbers are all doubles, makes of it."""
+    if len(digits) > MAX_DIGITS:
+        raise ValueError
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else float(value)
 
 
 def _nothing(_constant: str) -> None:

@@ -12,7 +12,7 @@ from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
 from gateway.domain.templates import building, model, records, sidecar
-from gateway.domain.templates.dialects import primitives
+from gateway.domain.templates.dialects import definitions, primitives
 from gateway.domain.workflow import conversion
 
 CONVERTER: Final = "1"  #: counts up when conversions must be made anew
@@ -57,7 +57,7 @@ class Draft:
 def converted(draft_: Draft, info: Mapping[str, Any]) -> records.Converted:
     """What the editor's file becomes by this `GET /object_info`; TemplateError with all that stands against it."""
     try:
-        graph = conversion.convert(draft_.saved, info).graph
+        graph = conversion.convert(draft_.saved, definitions.known(info)).graph
     except errors.InvalidRequest as error:
         raise errors.TemplateError(error.message, faults=error.faults) from None
     return records.Converted(graph=graph, titled=primitives.of_editor_file(draft_.saved))

@@ -99,6 +99,8 @@ WRITERS: list[tuple[str, bytes, Any]] = [
     ("JSON of a JSON text", png(prompt=json.dumps(TEXT)), PROMPT),
     ("NaN, as Python writes it", png(prompt='{"1": {"is_changed": [NaN], "x": Infinity}}'),
      {"1": {"is_changed": [None], "x": None}}),
+    ("integers as JavaScript rounds them", b'{"min": -9223372036854776000, "max": 18446744073709551615}',
+     {"min": -9223372036854776000.0, "max": 2**64 - 1}),
     ("compressed text", saved("PNG")[:33] + chunk(b"zTXt", b"prompt\0\0" + zlib.compress(TEXT.encode()))
      + chunk(b"IEND", b""), PROMPT),
     ("international text", saved("PNG")[:33] + chunk(b"iTXt", b"prompt\0\0\0de\0Auftrag\0" + TEXT.encode())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.templates import binding, building, model, sidecar
-from gateway.domain.templates.dialects import comfy_deploy, declared, primitives
+from gateway.domain.templates import binding, building, drafts, model, sidecar
+from gateway.domain.templates.dialects import comfy_deploy, comfy_pack, declared, definitions, primitives, swarm
 
 Nodes = dict[str, dict[str, Any]]
 
@@ -142,7 +142,7 @@ def test_comfy_pack() -> None:
             _6=node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
             _20=node("CPackInputString", "What to draw", value="a fox"),
             _21=node("CPackInputInt", "Int Input", value=30, min=1, max=50),
-            _22=node("CPackInputInt", "size", value=512, min=-9223372036854775807, max=9223372036854775807),
+            _22=node("CPackInputInt", "size", value=512, min=-9223372036854776000.0, max=9223372036854775807),
             _23=node("CPackInputImage", "Image Input", image="a.png"),
             _24=node("CPackInputAny", "Any Input", input="karras"),
             _5=node("EmptyLatentImage", width=["22", 0], height=["22", 0], batch_size=1),
@@ -183,6 +183,18 @@ def test_comfy_pack_names_are_told_apart() -> None:
         }
     )
     assert targets(template) == {"n": ["3.a"], "n_2": ["3.b"]}
+
+
+def test_comfy_packs_file_is_what_its_input_takes() -> None:
+    template = built(
+        {
+            "1": node("CPackInputFile", "audio", path="a.mp3"),
+            "2": node("LoadAudio", audio=["1", 0]),
+            "3": node("SaveAudio", audio=["2", 0], filename_prefix="x"),
+        }
+    )
+    assert targets(template) == {"audio": ["2.audio"]}
+    assert facts(template, "audio") == {"type": "audio", "role": "audio", "title": "audio", "required": True}
 
 
 EXTERNAL = "ComfyUIDeployExternal"
@@ -384,6 +396,59 @@ def test_subgraphs_of_subgraphs_without_end_are_left() -> None:
     nest = [{"id": str(n), "nodes": [{"id": m, "type": str(n + 1)} for m in range(9)]} for n in range(9)]
     bomb = {"nodes": [{"id": 1, "type": "0"}], "definitions": {"subgraphs": nest}}
     assert primitives.of_editor_file(bomb) == {}
+
+
+# Files that the editor saved.
+
+
+def saved(kind: str, values: list[Any], output: str, *, more: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """An editor's file in which an input node of this kind feeds a text or number to a stock node."""
+    return {
+        "nodes": [
+            {"id": 1, "type": kind, "title": "Mine", "mode": 0, "widgets_values": values, "inputs": [],
+             "outputs": [{"name": "out", "type": output, "links": [7]}]},
+            {"id": 2, "type": "Take", "mode": 0, "widgets_values": [0],
+             "inputs": [{"name": "it", "type": output, "widget": {"name": "it"}, "link": 7}], "outputs": []},
+            *(more or []),
+        ],
+        "links": [[7, 1, 0, 2, 0, output]],
+        "version": 0.4,
+    }  # fmt: skip
+
+
+#: A worker that has none of the packs.
+INFO = {
+    "Take": {"input": {"required": {"it": ["INT", {}]}}, "output": [], "output_node": True},
+    "LoadImage": {"input": {"required": {"image": [[], {"image_upload": True}]}}, "output": ["IMAGE", "MASK"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "output", "name"),
+    [
+        ("CPackInputInt", [5, 1, 9], "INT", "Mine"),
+        (f"{EXTERNAL}NumberSliderInt", ["count", 5, 1, 9, "", ""], "INT", "count"),
+        ("SwarmInputInteger", ["How many", 5, 1, 1, 9, 9, "big", "", 0, False, ""], "INT", "how_many"),
+    ],
+)
+def test_an_editors_file_needs_no_worker_with_the_pack(kind: str, values: list[Any], output: str, name: str) -> None:
+    draft = drafts.draft("t", saved(kind, values, output))
+    template = draft.template(drafts.converted(draft, INFO))
+    assert targets(template) == {name: ["2.it"]}
+    assert facts(template, name) | {"title": None} == {
+        "type": "integer", "title": None, "default": 5, "min": 1, "max": 9,
+    }  # fmt: skip
+    assert classes(template) == {"Take"}
+
+
+def test_every_class_of_a_dialect_is_defined_for_files_of_the_editor() -> None:
+    known = definitions.known({})
+    assert {f"{comfy_deploy.PREFIX}{kind}" for kind in (*comfy_deploy.CARRIERS, *comfy_deploy.LOADERS)} - {
+        f"{comfy_deploy.PREFIX}Slider"
+    } <= known.keys()
+    assert {f"{swarm.PREFIX}{kind}" for kind in swarm.TYPES} <= known.keys()
+    assert comfy_pack.INPUTS.keys() <= known.keys()
+    assert definitions.known({"CPackInputInt": 3})["CPackInputInt"] == 3
 
 
 # What comes first, and names.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from gateway.domain.templates.model import ParameterType
 
 PREFIX: Final = "CPackInput"
 OUTPUT_PREFIX: Final = "CPackOutput"
+WIDEST: Final = 2**63 - 2_048
 LOAD_IMAGE: Final = declared.StandIn(class_type="LoadImage", field="image")
 
 #: What its nodes are called as long as nobody names them.
@@ -24,7 +24,7 @@ INPUTS: Final[dict[str, tuple[str, ParameterType | None, bool]]] = {
     "CPackInputString": ("value", ParameterType.STRING, True),
     "CPackInputInt": ("value", ParameterType.INTEGER, True),
     "CPackInputAny": ("input", None, True),
-    "CPackInputFile": ("path", ParameterType.FILE, False),
+    "CPackInputFile": ("path", ParameterType.FILE, True),
     "CPackInputImage": ("image", ParameterType.IMAGE, False),
 }
 OUTPUTS: Final = frozenset({
@@ -44,15 +44,14 @@ def parameters(graph: graphs.Graph) -> Iterator[declared.Declared]:
         name = _name(graph, node_id, node)
         name = name if name not in taken else f"{name}_{node_id}"
         taken.add(name)
-        minimum, maximum = (declared.number_of(node["inputs"].get(key)) for key in ("min", "max"))
         yield declared.Declared(
             name=name,
             node=node_id,
             field=field,
             type=kind,
             title=_own_title(node),
-            minimum=None if minimum == -sys.maxsize else minimum,
-            maximum=None if maximum == sys.maxsize else maximum,
+            minimum=_bound(node["inputs"].get("min")),
+            maximum=_bound(node["inputs"].get("max")),
             is_carrier=is_carrier,
             stand_in=LOAD_IMAGE if node["class_type"] == "CPackInputImage" else None,
         )
@@ -64,6 +63,12 @@ def outputs(graph: graphs.Graph) -> Iterator[tuple[str, str]]:
         title = _own_title(node)
         if title is not None and node["class_type"] in OUTPUTS:
             yield title, node_id
+
+
+def _bound(value: object) -> float | None:
+    """A bound that somebody chose; the editor rounds the widest ones, as JavaScript does."""
+    number = declared.number_of(value)
+    return None if number is None or abs(number) >= WIDEST else number
 
 
 def _own_title(node: dict[str, Any]) -> str | None:

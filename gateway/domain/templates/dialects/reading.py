@@ -254,6 +254,8 @@ def _parameter(
 def _type(about: declared.Declared, base: model.Parameter) -> ParameterType:
     if about.type is None or (about.type == ParameterType.CHOICE and not about.choices):
         return base.type
+    if about.type == ParameterType.FILE and base.type in FILE_TYPES:
+        return base.type
     # A seed that is given as any number would be the same for every order.
     is_seed = about.type == ParameterType.INTEGER and base.type == ParameterType.SEED
     return ParameterType.SEED if is_seed else about.type
