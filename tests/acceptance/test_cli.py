@@ -116,6 +116,21 @@ def test_a_picture_or_a_film_that_carries_its_workflow(there: Mapping[str, str],
     assert "without a workflow" in refused.stderr
 
 
+def test_input_nodes_of_a_dialect_need_no_node_pack(there: Mapping[str, str], tmp_path: Path) -> None:
+    graph = json.loads(json.dumps(GRAPH))
+    graph["1"]["inputs"]["width"] = ["3", 0]
+    graph["3"] = {
+        "class_type": "CPackInputInt",
+        "inputs": {"value": 8, "min": 1, "max": 64},
+        "_meta": {"title": "edge"},
+    }
+    (tmp_path / "cpack.json").write_text(json.dumps(graph))
+    (job,) = answer(call(tmp_path, "run", "cpack.json", "edge=48", "--json", more=there))["jobs"]
+    with Image.open(tmp_path / job["files"][0]) as picture:
+        assert picture.size == (48, 16)
+    assert call(tmp_path, "run", "cpack.json", "edge=65", more=there).returncode == 2
+
+
 def test_a_workflow_with_values(there: Mapping[str, str], tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "workflows" / "sd15.json"
     words = ("run", str(shipped), "prompt=a fox", "seed=5", "steps=2", "-n", "2", "--json")
