@@ -84,6 +84,7 @@ def table(found: Sequence[judge.Findings]) -> Table:
         "lost": [_verdict(len(one.lost)) for one in found],
         "ended twice": [_verdict(len(one.ended_twice)) for one in found],
         "otherwise wrong": [_verdict(len(one.wrong)) for one in found],
+        "ends told by webhook": [f"{one.hooked} ({one.hooks_again} messages twice)" for one in found],
         "run again": [str(one.run_again) for one in found],
         "  although adoption was possible": [str(len(one.needlessly)) for one in found],
         "GPU time": [f"{one.gpu_seconds:.0f} s" for one in found],

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import ledger, plan, site, strikes
+from tests.chaos import hooks, ledger, plan, site, strikes
 
 #: Edges that end a job (`gateway.domain.states`), written out: a judge shares no code with the judged.
 _END_EVENTS: Final = frozenset({"cancel", "refuse", "expire", "confirm_cancel", "succeed", "fail"})
@@ -32,6 +32,8 @@ class Findings:
     lost: Sequence[str]  #: why, for each job that did not come to its end
     ended_twice: Sequence[str]
     wrong: Sequence[str]  #: anything else that cannot be
+    hooked: int  #: jobs whose end a webhook was told
+    hooks_again: int  #: messages that came more than once, which is allowed
     run_again: int  #: runs beyond the first of a job
     needlessly: Sequence[str]  #: of those, where the worker still had the earlier one
     gpu_seconds: float
@@ -59,6 +61,7 @@ class Evidence:
     workers: Sequence[site.Worker]
     struck: Sequence[strikes.Struck]
     missed: Mapping[str, int]
+    told: hooks.Receiver
     database: Path
     seconds: float
     log_errors: Mapping[str, int]
@@ -80,6 +83,8 @@ def judge(seen: Evidence) -> Findings:
         lost=tuple(_lost(seen)),
         ended_twice=tuple(_ended_twice(seen)),
         wrong=tuple(_wrong(seen)),
+        hooked=len(seen.told.ends),
+        hooks_again=sum(count > 1 for count in seen.told.came.values()),
         run_again=sum(max(0, len(found) - 1) for found in by_job.values()),
         needlessly=tuple(_needlessly(seen, by_job)),
         gpu_seconds=spent,
@@ -118,6 +123,9 @@ def _ended_twice(seen: Evidence) -> Iterable[str]:
     for job_id, kinds in ends.items():
         if len(kinds) > 1:
             yield f"{job_id}: {', '.join(kinds)}"
+    for job_id, messages in seen.told.ends.items():
+        if len(messages) > 1:
+            yield f"{job_id}: its webhook was told {', '.join(messages.values())} under {len(messages)} ids"
     for told in seen.book.jobs.values():
         if len(set(told.ends)) > 1:
             yield f"{told.job_id}: clients were told {', '.join(told.ends)}"
@@ -128,6 +136,8 @@ def _wrong(seen: Evidence) -> Iterable[str]:
     for key, count in Counter(job["metadata"].get("order") for job in seen.listed).items():
         if count > wanted.get(key, 0):
             yield f"{key}: ordered {wanted.get(key, 0)} jobs, there are {count}"
+    yield from seen.told.after_end
+    yield from _untold(seen)
     untaken = len(wanted.keys() - seen.book.taken)
     if untaken:
         yield f"{untaken} orders were never taken: {dict(seen.book.refusals)}"
@@ -144,6 +154,15 @@ def _wrong(seen: Evidence) -> Iterable[str]:
             yield f"{told.job_id}: succeeded, but its graph is wrong"
         if job["status"] == "succeeded" and len(job["outputs"]) != (2 if told.kind == "pair" else 1):
             yield f"{told.job_id} ({told.kind}): {len(job['outputs'])} outputs"
+
+
+def _untold(seen: Evidence) -> Iterable[str]:
+    """Ends that a webhook was to be told, and was not."""
+    hooked = {order.key for order in seen.drawn.orders if order.hooked}
+    for job in seen.listed:
+        told = set(seen.told.ends.get(job["id"], {}).values())
+        if job["metadata"].get("order") in hooked and told != {job["status"]}:
+            yield f"{job['id']}: is {job['status']}, its webhook was told {', '.join(told) or 'nothing'}"
 
 
 def _finished(worker: site.Worker) -> Iterable[ledger.Run]:

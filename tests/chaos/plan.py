@@ -56,6 +56,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "file missing": Fault(on=On.WORKER, cards=2, script={"kind": "view_missing"}),
     "out of memory": Fault(on=On.WORKER, cards=2, script={"kind": "out_of_memory"}),
     "CUDA fault": Fault(on=On.WORKER, cards=2, script={"kind": "cuda_fault"}),
+    "thread dead": Fault(on=On.WORKER, cards=2, script={"kind": "dead_thread"}),
+    "node hangs": Fault(on=On.WORKER, cards=1, script={"kind": "hang"}),
 }
 
 #: Shares of the kinds of orders.
@@ -80,6 +82,7 @@ class Order:
     seconds: float
     seed: int
     cancel_after: float | None = None  #: seconds from its 201
+    hooked: bool = False  #: a webhook is told
 
     @property
     def jobs(self) -> int:
@@ -134,6 +137,7 @@ def _orders(chance: random.Random, seed: int, jobs: int) -> Iterator[Order]:
             seconds=round(chance.uniform(1.0, 4.0) if kind == "long" else chance.uniform(0.0, 0.2), 3),
             seed=chance.getrandbits(24),
             cancel_after=round(chance.uniform(0.0, 2.0), 3) if chance.random() < 0.04 else None,
+            hooked=chance.random() < 0.3,
         )
         left -= order.jobs
         yield order

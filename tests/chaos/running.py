@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import clients, judge, ledger, plan, site, strikes
+from tests.chaos import clients, hooks, judge, ledger, plan, site, strikes
 
+_TOLD_SECONDS: Final = 60.0  #: for webhooks that are owed at the end
 _STUCK_SECONDS: Final = 150.0  #: without any job's end: what is open by then is lost
 
 
@@ -44,10 +45,12 @@ async def run(seed: int, size: Size, folder: Path, watcher: Watcher) -> judge.Fi
     drawn = plan.draw(seed, jobs=size.jobs, workers=size.local + size.remote, faults=size.faults)
     book = ledger.Ledger()
     began = time.monotonic()
-    async with site.opened(folder, local=size.local, remote=size.remote) as place:
+    opened = site.opened(folder, local=size.local, remote=size.remote)
+    async with hooks.receiving() as receiver, opened as place:
         attacker = strikes.Attacker(place=place, book=book)
-        async with clients.Clients(place.url, book) as users:
+        async with clients.Clients(place.url, book, hook=receiver.url) as users:
             await _let_happen(drawn, users, attacker, watcher)
+            await _until_told(users)
             for worker in place.workers:
                 await place.read_log(worker)
             listed = await users.everything()
@@ -63,6 +66,7 @@ async def run(seed: int, size: Size, folder: Path, watcher: Watcher) -> judge.Fi
                 workers=place.workers,
                 struck=attacker.struck,
                 missed=attacker.missed,
+                told=receiver,
                 database=place.data / "gateway.db",
                 seconds=time.monotonic() - began,
                 log_errors=_errors_of(folder / "gateway.log"),
@@ -91,6 +95,13 @@ async def _let_happen(drawn: plan.Plan, users: clients.Clients, attacker: strike
         for task in (tending, ordering, striking):
             task.cancel()
         await asyncio.gather(tending, ordering, striking, return_exceptions=True)
+
+
+async def _until_told(users: clients.Clients) -> None:
+    """Until no webhook is owed any more; what still is after a while counts as not told."""
+    end = time.monotonic() + _TOLD_SECONDS
+    while await users.hurry_deliveries() and time.monotonic() < end:
+        await asyncio.sleep(1.0)
 
 
 def _errors_of(log: Path) -> dict[str, int]:

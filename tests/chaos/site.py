@@ -22,12 +22,15 @@ from tests.chaos import ledger
 
 _START_SECONDS: Final = 60.0
 _SIMULATED: Final = ("--card", "instant", "--step-ms", "3", "--node-pack", "wiretest")
-#: A worker may come back often and at once: here it is not its fault that it died.
+#: A worker may come back often and at once: here it is not its fault that it died. Watchdogs bark within seconds.
 _SETTINGS: Final = {
     "COMFY_GATEWAY_LOOK_FOR": "",
     "COMFY_GATEWAY_RESTART__FIRST_DELAY": "0.2",
     "COMFY_GATEWAY_RESTART__MOST_DELAY": "1",
     "COMFY_GATEWAY_RESTART__GIVE_UP_AFTER": "1000",
+    "COMFY_GATEWAY_WATCH__IDLE": "20",
+    "COMFY_GATEWAY_WATCH__DEAD": "15",
+    "COMFY_GATEWAY_WEBHOOKS__ALLOW_PRIVATE": "all",
 }
 
 
