@@ -26,8 +26,9 @@ EXPLAINED = {
         "a conversion has no scene to draw."
     ),
     "templates_graphic_design_recomposer": (
-        "The editor counts the inputs of a node of an older version differently inside a subgraph, so that its "
-        "primitive sends the name of a model as an aspect ratio, which the node refuses. We send the author's 16:9."
+        "The editor turns a primitive that the subgraph's node shows into an input of the subgraph, and connects that by "
+        "the places which inputs had in an older version of the class: so it sends the name of a model as an aspect "
+        "ratio, which the node refuses. We send the author's 16:9."
     ),
 }
 

@@ -18,9 +18,10 @@ from typing import Any
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
-from gateway.domain.workflow import definitions, document, frames, promotion, tracing, widgets
+from gateway.domain.workflow import definitions, document, frames, promotion, texts, tracing, widgets
 
 _GROUP_PREFIXES = ("workflow>", "workflow/")
+_CALLED = "Node name for S&R"  #: the property by which names of files refer to a node
 _MAX_HINTS = 10  #: near names are looked for among all classes, which takes its time
 _SILENT_MODES = frozenset({document.MUTED, document.BYPASSED})
 
@@ -59,10 +60,12 @@ class _Conversion:
         self._frames = unfolded
         self._classes = definitions.Classes(info)
         self._drawing = widgets.Drawing(self._classes)
-        self._tracer = tracing.Tracer(promotion.Promotion(unfolded, self._drawing).of)
+        self._held = promotion.Promotion(unfolded, self._drawing)
+        self._tracer = tracing.Tracer(self._held)
+        self._called: dict[str, document.Node] | None = None
         self._hints: dict[str, str] = {}
-        self.unknown: list[errors.Fault] = []
-        self.faults: list[errors.Fault] = []
+        self.unknown: dict[errors.Fault, None] = {}  # each once: many inputs may meet the same fault
+        self.faults: dict[errors.Fault, None] = {}
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """The nodes of the graph; what is wrong is in `unknown` and `faults` then."""
@@ -86,35 +89,58 @@ class _Conversion:
         return not (is_apart and self._classes.get(node.type) is None)
 
     def _node(self, frame: frames.Frame, node: document.Node) -> dict[str, Any]:
-        definition = self._classes.get(node.type)
-        if definition is None:
+        if self._classes.get(node.type) is None:
             self._tell(self.unknown, frame.fault(node, "missing_node_type", self._missing(node.type)))
         drawn = self._drawing.of(node)
         if drawn.misfit is not None:
             self._tell(self.faults, _misfit(frame, node, drawn.misfit))
-        inputs = {name: _wrapped(value) for name, value in drawn.values.items()}
+        over = self._held.over(frame, node)
+        inputs = {name: self._sent(drawn, name, over.get(name, value)) for name, value in drawn.values.items()}
         for slot in node.inputs:
-            match self._source(frame, node, slot):
+            match self._tracer.source(frame, node, slot):
                 case tracing.Output(node=origin, slot=number):
                     inputs[slot.name] = [origin, number]
-                case tracing.Literal(value=value) | tracing.Primitive(value=value):
+                case tracing.Literal(value=value):
                     inputs[slot.name] = _wrapped(value)
+                case tracing.Primitive(value=value):
+                    inputs[slot.name] = self._sent(drawn, slot.name, value)
+                case tracing.Wrong(fault=fault):
+                    self._tell(self.faults, fault)
                 case tracing.Nothing():
                     pass
-        title = node.title or (definition.title if definition is not None else node.type)
-        return {"class_type": node.type, "inputs": inputs, "_meta": {"title": title}}
+        return {"class_type": node.type, "inputs": inputs, "_meta": {"title": node.title or self._title(node)}}
 
-    def _source(self, frame: frames.Frame, node: document.Node, slot: document.Slot) -> tracing.Source:
-        try:
-            return self._tracer.source(frame, node, slot)
-        except errors.InvalidWorkflow as error:
-            for fault in error.faults:
-                self._tell(self.faults, fault)
-            return tracing.NOTHING
+    def _sent(self, drawn: widgets.Drawn, name: str, value: Any) -> Any:
+        """What a widget of this name sends."""
+        if isinstance(value, str):
+            if name in drawn.prompts:
+                return texts.plain_prompt(value)
+            if name == structure.PREFIX_FIELD and "%" in value:
+                return texts.with_values(value, self._value_of)
+        return _wrapped(value)
 
-    def _tell(self, told: list[errors.Fault], fault: errors.Fault) -> None:
+    def _value_of(self, called: str, widget: str) -> Any:
+        """The value of a widget of the node that goes by this name, for a name of a file."""
+        if self._called is None:
+            self._called = self._names()
+        node = self._called.get(called)
+        value = None if node is None else self._drawing.of(node).values.get(widget)
+        return value if isinstance(value, (str, int, float)) else None
+
+    def _names(self) -> dict[str, document.Node]:
+        """Nodes by the names that authors may call them by; the first of a name counts, titles count last."""
+        nodes = [node for frame in self._frames for node in frame.scope.nodes.values()]
+        named = [(node.properties.get(_CALLED, node.type), node) for node in nodes]
+        titled = [(node.title or self._title(node), node) for node in nodes]
+        return {name: node for name, node in reversed([*named, *titled]) if isinstance(name, str)}
+
+    def _title(self, node: document.Node) -> str:
+        definition = self._classes.get(node.type)
+        return node.type if definition is None else definition.title
+
+    def _tell(self, told: dict[errors.Fault, None], fault: errors.Fault) -> None:
         if len(told) < structure.MAX_FAULTS:
-            told.append(fault)
+            told[fault] = None
 
     def _missing(self, kind: str) -> str:
         if kind.startswith(_GROUP_PREFIXES):

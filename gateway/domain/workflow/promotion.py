@@ -8,7 +8,7 @@ name inner nodes and their widgets (`-1`: an input of the subgraph itself).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from gateway.domain.workflow import document, frames, tracing, widgets
 
@@ -21,14 +21,52 @@ class Promotion:
     def __init__(self, unfolded: tuple[frames.Frame, ...], drawing: widgets.Drawing) -> None:
         self._drawing = drawing
         self._found: dict[frames.Frame, Values] = {}
+        self._over: dict[tuple[frames.Frame, str], dict[str, Any]] = {}
         # From the inside out: a host's value counts before the one that it covers.
         for frame in reversed(unfolded):
             if frame.host is not None:
-                self._found[frame] = {**self._covered(frame), **_own(frame)}
+                self._found[frame] = {**self._covered(frame), **self._own(frame)}
 
     def of(self, frame: frames.Frame) -> Mapping[int, Any]:
         """What the host of this frame says for the inputs of its subgraph."""
         return self._found.get(frame, {})
+
+    def over(self, frame: frames.Frame, node: document.Node) -> Mapping[str, Any]:
+        """What the host of this frame says for widgets of a node inside that no input of the subgraph leads to."""
+        return self._over.get((frame, node.id), {})
+
+    def _own(self, frame: frames.Frame) -> Values:
+        host = frame.host
+        if host is None or not host.values:
+            return {}
+        if isinstance(host.values, Mapping):
+            named = host.values
+            return {place: named[slot.name] for place, slot in enumerate(frame.scope.inputs) if slot.name in named}
+        proxies = host.properties.get("proxyWidgets")
+        if not isinstance(proxies, list) or not proxies:
+            places = [place for place in range(len(frame.scope.inputs)) if _is_widget(frame, place)]
+            return dict(zip(places, host.values, strict=False))
+        own: Values = {}
+        for proxy, value in zip(map(_proxy, cast("list[Any]", proxies)), host.values, strict=False):
+            if proxy is None:
+                continue
+            place = _place(frame, *proxy)
+            if place is not None:
+                own[place] = value
+            else:
+                self._write(frame, *proxy, value)
+        return own
+
+    def _write(self, frame: frames.Frame, node_id: str, widget: str, value: Any) -> None:
+        """Keep a value for a widget that the host shows although no input of the subgraph leads to it."""
+        node_id = frame.scope.renamed.get(node_id, node_id)
+        child = frame.children.get(node_id)
+        if child is None:
+            self._over.setdefault((frame, node_id), {})[widget] = value
+            return
+        for position, slot in enumerate(child.scope.inputs):
+            if slot.name == widget:
+                self._found[child][position] = value
 
     def _covered(self, frame: frames.Frame) -> Values:
         """The values of the widgets themselves, for hosts that have none of their own."""
@@ -67,30 +105,20 @@ def _inner(frame: frames.Frame, link: document.Link) -> tuple[frames.Frame | Non
     return None, None
 
 
-def _own(frame: frames.Frame) -> Values:
-    host = frame.host
-    if host is None or not host.values:
-        return {}
-    if isinstance(host.values, Mapping):
-        named = host.values
-        return {place: named[slot.name] for place, slot in enumerate(frame.scope.inputs) if slot.name in named}
-    proxies = host.properties.get("proxyWidgets")
-    if isinstance(proxies, list) and proxies:
-        places = [_proxied(frame, entry) for entry in proxies]
-    else:
-        places = [place for place in range(len(frame.scope.inputs)) if _is_widget(frame, place)]
-    pairs = zip(places, host.values, strict=False)
-    return {place: value for place, value in pairs if place is not None}
-
-
-def _proxied(frame: frames.Frame, entry: Any) -> int | None:
-    if not isinstance(entry, list) or len(entry) < 2 or not isinstance(entry[1], str):
+def _proxy(entry: Any) -> tuple[str, str] | None:
+    """The node and widget that a proxy names; `-1` stands for the subgraph itself."""
+    if not isinstance(entry, list) or len(cast("list[Any]", entry)) < 2 or not isinstance(entry[1], str):
         return None
-    node_id, widget = document.identity_of(entry[0]) or "", entry[1]
-    node_id = frame.scope.renamed.get(node_id, node_id)
+    node_id = document.identity_of(entry[0])
+    return None if node_id is None else (node_id, entry[1])
+
+
+def _place(frame: frames.Frame, node_id: str, widget: str) -> int | None:
+    """The input of the subgraph that leads to this widget."""
     if node_id == "-1":
         names = [slot.name for slot in frame.scope.inputs]
         return names.index(widget) if widget in names else None
+    node_id = frame.scope.renamed.get(node_id, node_id)
     for position, links in frame.scope.entries.items():
         for link in links:
             node = frame.scope.nodes.get(link.target)

@@ -8,9 +8,9 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.domain import errors
 from gateway.domain.comfy import object_info, structure
@@ -29,7 +29,6 @@ SWITCHES: Final = frozenset({
 })  # fmt: skip
 #: Classes that exist in the editor only, and never become part of a graph.
 VIRTUAL: Final = NOTES | SWITCHES | GET | SET | REROUTES | {PRIMITIVE}
-_TRANSPARENT: Final = GET | SET | REROUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,8 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """A primitive's value. It writes its value into the widgets that it is connected to, in its own scope and through
-    reroutes alone; whoever else is connected to it keeps what it has."""
+    """A primitive's value. It writes it, muted or not, into the widgets that it is connected to. Whoever is connected
+    to it through anything else, a reroute or the border of a subgraph, keeps the value that it has."""
 
     value: Any
 
@@ -60,7 +59,14 @@ class Nothing:
     """The input is not connected to anything that runs."""
 
 
-Source = Output | Literal | Primitive | Nothing
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """The way back leads to something that is not there, or in a circle."""
+
+    fault: errors.Fault
+
+
+Source = Output | Literal | Primitive | Nothing | Wrong
 NOTHING: Final = Nothing()
 
 
@@ -72,6 +78,22 @@ class _At:
     node: document.Node
     slot: document.Slot
 
+    def wrong(self, reason: str, message: str) -> Wrong:
+        """A fault of this input."""
+        return Wrong(self.frame.fault(self.node, reason, message, field=self.slot.name))
+
+
+class Held(Protocol):
+    """What subgraphs' nodes say of the widgets inside; `promotion.Promotion` knows it."""
+
+    def of(self, frame: frames.Frame) -> Mapping[int, Any]:
+        """Values for the inputs of the frame's subgraph, by position."""
+        ...
+
+    def over(self, frame: frames.Frame, node: document.Node) -> Mapping[str, Any]:
+        """Values for widgets of a node inside that no input leads to, by name."""
+        ...
+
 
 _Key = tuple[frames.Frame, str, int]  # a node's output
 
@@ -79,38 +101,47 @@ _Key = tuple[frames.Frame, str, int]  # a node's output
 class Tracer:
     """Follows the links of one unfolded document."""
 
-    def __init__(self, promoted: Callable[[frames.Frame], Mapping[int, Any]]) -> None:
-        self._promoted = promoted
+    def __init__(self, held: Held) -> None:
+        self._held = held
         self._known: dict[_Key, Source] = {}
         self._sets: dict[str, Mapping[str, document.Node]] = {}
 
     def source(self, frame: frames.Frame, node: document.Node, slot: document.Slot) -> Source:
         """What feeds this input."""
         at = _At(frame, node, slot)
-        trail: dict[_Key, _At] = {}  # each output that was met, and the input that it leads back to
-        found: Source = NOTHING
-        while (link := _link(at)) is not None:
+        trail: dict[_Key, None] = {}  # the outputs that were met on the way
+        found: Source | None = None
+        while found is None:
+            link = _link(at)
+            if not isinstance(link, document.Link):
+                found = link
+                break
             key = (at.frame, link.origin, link.origin_slot)
-            if key in self._known:
-                found = self._known[key]
-                break
-            if key in trail:
-                raise _refused(at, "link_cycle", "its links lead in a circle.")
-            step = self._step(at.frame, link)
-            if not isinstance(step, _At):
-                found = self._known[key] = step
-                break
-            trail[key] = at = step
-        for key, via in reversed(trail.items()):
-            found = self._known[key] = _passed_on(found, via.node)
+            found = self._known.get(key)
+            if found is None and key in trail:
+                found = at.wrong("link_cycle", "its links lead in a circle.")
+            if found is None:
+                step = self._step(at, link)
+                if isinstance(step, _At):
+                    trail[key] = None
+                    at = step
+                else:
+                    found = self._known[key] = step
+        if trail and isinstance(found, Primitive):
+            found = NOTHING
+        self._known.update(dict.fromkeys(trail, found))
         return found
 
-    def _step(self, frame: frames.Frame, link: document.Link) -> _At | Source:
+    def _step(self, at: _At, link: document.Link) -> _At | Source:
+        frame = at.frame
         if link.origin == document.ENTRY and frame.parent is not None:
             return self._outside(frame, link.origin_slot)
         node = frame.scope.nodes.get(link.origin)
         if node is None:
-            return NOTHING
+            message = f"its link {link.id} comes from node {link.origin}, which does not exist."
+            return at.wrong("dangling_link", message)
+        if node.type == PRIMITIVE:
+            return self._primitive(frame, node)
         if node.mode == document.MUTED:
             return NOTHING
         if node.mode == document.BYPASSED:
@@ -138,13 +169,17 @@ class Tracer:
         slot = host_slot(host, frame.scope, position)
         if slot is not None and slot.link is not None:
             return _At(parent, host, slot)
-        values = self._promoted(frame)
+        values = self._held.of(frame)
         return Literal(values[position]) if position in values else NOTHING
 
+    def _primitive(self, frame: frames.Frame, node: document.Node) -> Source:
+        held = self._held.over(frame, node)
+        if "value" in held:
+            return Primitive(held["value"])
+        values = node.values
+        return Primitive(values[0]) if isinstance(values, tuple) and values else NOTHING
+
     def _virtual(self, frame: frames.Frame, node: document.Node) -> _At | Source:
-        if node.type == PRIMITIVE:
-            values = node.values
-            return Primitive(values[0]) if isinstance(values, tuple) and values else NOTHING
         if node.type in GET:
             return self._from_set(frame, node)
         is_passage = node.type in REROUTES | SET and node.inputs
@@ -159,8 +194,7 @@ class Tracer:
                 return NOTHING if other.mode == document.MUTED else _At(above, other, other.inputs[0])
             above = above.parent
         message = f"there is no Set node named {structure.shown_text(name or '')!r}."
-        fault = frame.fault(node, "no_set_node", message)
-        raise errors.InvalidWorkflow(fault.message, faults=[fault])
+        return Wrong(frame.fault(node, "no_set_node", message))
 
     def _set_nodes(self, frame: frames.Frame) -> Mapping[str, document.Node]:
         if frame.scope.id not in self._sets:
@@ -170,23 +204,11 @@ class Tracer:
         return self._sets[frame.scope.id]
 
 
-def _link(at: _At) -> document.Link | None:
+def _link(at: _At) -> document.Link | Nothing | Wrong:
     if at.slot.link is None:
-        return None
+        return NOTHING
     link = at.frame.scope.links.get(at.slot.link)
-    if link is None:
-        raise _refused(at, "dangling_link", f"its link {structure.shown_text(at.slot.link)} does not exist.")
-    return link
-
-
-def _passed_on(found: Source, node: document.Node) -> Source:
-    is_transparent = node.type in _TRANSPARENT and node.mode != document.BYPASSED
-    return NOTHING if isinstance(found, Primitive) and not is_transparent else found
-
-
-def _refused(at: _At, reason: str, message: str) -> errors.InvalidWorkflow:
-    fault = at.frame.fault(at.node, reason, message, field=at.slot.name)
-    return errors.InvalidWorkflow(fault.message, faults=[fault])
+    return link or at.wrong("dangling_link", f"its link {structure.shown_text(at.slot.link)} does not exist.")
 
 
 def _variable(node: document.Node) -> str | None:

@@ -51,6 +51,7 @@ class Drawn:
 
     values: Mapping[str, Any]  #: what is sent
     misfit: Misfit | None = None
+    prompts: frozenset[str] = frozenset()  #: widgets whose text may have choices and comments
 
 
 class Drawing:
@@ -113,6 +114,7 @@ class _ByName:
 
 def _draw(definition: definitions.Definition, saved: _InOrder | _ByName) -> Drawn:
     values: dict[str, Any] = {}
+    prompts: set[str] = set()
     wrong: tuple[str, Any] | None = None
     todo = deque(_widgets(definition))
     while todo:
@@ -120,6 +122,8 @@ def _draw(definition: definitions.Definition, saved: _InOrder | _ByName) -> Draw
         value = saved.take(widget) if widget.saved else widget.default
         if widget.sent:
             values[widget.name] = value
+        if widget.source is not None and widget.source.options.get("dynamicPrompts"):
+            prompts.add(widget.name)
         if wrong is None and not _fits(widget, value):
             wrong = (widget.name, value)
         if widget.is_dynamic and widget.source is not None:
@@ -127,9 +131,9 @@ def _draw(definition: definitions.Definition, saved: _InOrder | _ByName) -> Draw
         if widget.name == "index" and definition.name == "CustomCombo":
             todo.extend(Widget(name=f"option{number}", default="") for number in range(1, saved.rest + 1))
     if wrong is None or isinstance(saved, _ByName) or saved.taken == len(saved.values):
-        return Drawn(values=values)
+        return Drawn(values=values, prompts=frozenset(prompts))
     misfit = Misfit(widget=wrong[0], value=wrong[1], saved=len(saved.values), wanted=saved.taken)
-    return Drawn(values=values, misfit=misfit)
+    return Drawn(values=values, misfit=misfit, prompts=frozenset(prompts))
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {

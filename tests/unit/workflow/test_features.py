@@ -131,10 +131,10 @@ class TestEditorNodes:
         )
         assert converted(file)["4"] == {"amount": 0.1, "mask": ["1", 1]}
 
-    def test_a_primitive_writes_into_every_widget(self) -> None:
+    def test_a_primitive_writes_into_the_widgets_it_is_connected_to(self) -> None:
         file = workflow(
             [
-                node(1, "PrimitiveNode", [7, "fixed"], outputs=["INT"]),
+                node(1, "PrimitiveNode", [7, "fixed"], outputs=["INT"], mode=2),
                 node(2, "Make", [8, "fast"], inputs=[slot("width", 5, "INT", widget=True)]),
                 node(3, "Reroute", inputs=[slot("", 6, "*")]),
                 node(4, "Sample", [1], inputs=[slot("steps", 7, "INT", widget=True)]),
@@ -143,7 +143,7 @@ class TestEditorNodes:
         )
         made = converted(file)
         assert made["2"]["width"] == 7
-        assert made["4"]["steps"] == 7
+        assert made["4"]["steps"] == 20, "a reroute ends it, as in the editor"
         assert "1" not in made
 
     def test_get_and_set(self) -> None:
