@@ -32,7 +32,6 @@ async def put(
     template, content = await shelf.made_of(draft)
     version = records.NewVersion(name=name, version=template.version, content=content, origin=records.Origin.API)
     is_new = await shelf.ties.store.put(version, create=create)
-    _log.info("template_put", template=name, version=template.version, new=is_new)
     await shelf.refresh(files=False)
     return await shelf.version(name, template.version), is_new
 
@@ -62,7 +61,6 @@ async def remove(shelf: shelves.Shelf, name: str) -> None:
     if not shelf.is_added(name) and shelf.is_shipped(name):
         raise errors.Conflict(f"The template {name} comes with the gateway and cannot be removed.")
     await shelf.ties.store.remove(name)
-    _log.info("template_deleted", template=name)
     await shelf.refresh(files=False)
 
 

@@ -41,6 +41,7 @@ class Shelf:
         self._heads: Mapping[str, records.Head] = {}
         self._added: dict[str, tuple[str, drafts.Draft]] = {}  #: drafts of heads, with their versions
         self._aliases: Mapping[tuple[str, str], records.Alias] = {}
+        self._owed = False  #: versions may have to be recorded
         self._newest: dict[str, str] = {}  #: the newest version of each name that the store knows
         self._catalogs: Sequence[object_info.NodeCatalog] = ()
         self._catalog: object_info.NodeCatalog | None = None
@@ -193,10 +194,11 @@ class Shelf:
             wanted = await self._wanted()
             changed = {name for name, each in wanted.items() if self._is_due(name, each, stirred)}
             if not changed and not stirred and wanted.keys() == self._made.keys():
+                await self._record(self._made)
                 return
             made = await self._make(wanted, changed, stirred=stirred)
             self._tell(made)
-            self._made, self._library = made, making.shelved(made)
+            self._made, self._library, self._owed = made, making.shelved(made), True
             await self._record(made)
             await asyncio.to_thread(self._preflights.look_over, self._library.templates)
 
@@ -267,7 +269,10 @@ class Shelf:
         return await asyncio.to_thread(_of_content, name, content, self._catalog)
 
     async def _record(self, made: Mapping[str, making.Made]) -> None:
-        """Keep the versions that are new, so that they can be called when they are old."""
+        """Keep the versions that are new, so that they can be called when they are old; StoreUnavailable leaves them
+        for the next time."""
+        if not self._owed:
+            return
         new = [
             records.NewVersion(
                 name=name,
@@ -285,6 +290,7 @@ class Shelf:
         ]
         await self._ties.store.keep(new)
         self._newest |= {each.name: each.version for each in new}
+        self._owed = False
 
     def _tell(self, made: Mapping[str, making.Made]) -> None:
         """Log what changed, once."""
