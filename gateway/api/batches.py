@@ -39,6 +39,7 @@ class BatchOrder(hooks.HookedRequest):
     n: int | None = Field(default=None, ge=1, description="How many, when `inputs` is one object; default 1.")
     metadata: fields.Metadata | None = None
     priority: fields.Priority = 0
+    expires_in: fields.ExpiresIn | None = None
     extra_data: jobs.ExtraData | None = None
 
 
@@ -120,6 +121,7 @@ async def post_batch(
         n=order.n,
         metadata={} if order.metadata is None else fields.metadata(order.metadata),
         priority=order.priority,
+        expires_in=order.expires_in,
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
         webhook=order.hook(request, known, caller),

@@ -33,6 +33,15 @@ Metadata = Annotated[
         }
     ),
 ]
+EXPIRES_IN = (60, 10 * 365 * 86400)
+ExpiresIn = Annotated[
+    int,
+    Field(
+        ge=EXPIRES_IN[0],
+        le=EXPIRES_IN[1],
+        description="Seconds to keep the job and its outputs, from now; default: the template's, else the gateway's.",
+    ),
+]
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher goes first; default 0.")]
 
 

@@ -62,6 +62,7 @@ class JobRequest(hooks.HookedRequest):
     extra_data: ExtraData | None = None
     metadata: fields.Metadata | None = None
     priority: fields.Priority = 0
+    expires_in: fields.ExpiresIn | None = None
 
 
 @plain_router.post(
@@ -87,6 +88,7 @@ async def submit(request: Request) -> Response:
         order.workflow,
         metadata={} if order.metadata is None else fields.metadata(order.metadata),
         priority=order.priority,
+        expires_in=order.expires_in,
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
         webhook=order.hook(request, call.parts, call.caller),

@@ -2,8 +2,8 @@
 
     curl -F prompt="a red fox" -F image=@photo.png …/v1/templates/img2img/jobs
 
-Parts are named after parameters; `inputs` may hold others as JSON, next to `metadata`, `priority`, `extra_data` and
-`webhook`.
+Parts are named after parameters; `inputs` may hold others as JSON, next to `metadata`, `priority`, `extra_data`,
+`webhook` and `expires_in`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gateway.domain.templates import binding, media, values
 from gateway.domain.templates import model as templates
 
 MAX_FILES: Final = 64
-_JSON_FIELDS: Final = ("inputs", "metadata", "priority", "extra_data", "webhook")
+_JSON_FIELDS: Final = ("inputs", "metadata", "priority", "extra_data", "webhook", "expires_in")
 
 
 @dataclass(slots=True, kw_only=True)

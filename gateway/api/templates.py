@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -51,6 +52,7 @@ class TemplateOrder(hooks.HookedRequest):
     inputs: Inputs = Field(default_factory=dict)
     metadata: fields.Metadata | None = None
     priority: fields.Priority = 0
+    expires_in: fields.ExpiresIn | None = None
     extra_data: jobs.ExtraData | None = None
 
     def wishes(self, key: str | None) -> dict[str, Any]:
@@ -58,6 +60,7 @@ class TemplateOrder(hooks.HookedRequest):
         return {
             "metadata": {} if self.metadata is None else fields.metadata(self.metadata),
             "priority": self.priority,
+            "expires_in": self.expires_in,
             "idempotency_key": key,
             "extra_data": None if self.extra_data is None else self.extra_data.model_dump(exclude_none=True),
         }
@@ -84,8 +87,12 @@ Name = Annotated[
 async def list_templates(known: parts.PartsDep, _caller: auth.CallerDep, links: links.LinksDep) -> Response:
     """The templates that can be ordered, and the files that should have been templates, with the reason."""
     found = known.templates.library()
+    # In a thread, since pairs of template and worker that nobody asked about yet are checked now.
+    summaries = await asyncio.to_thread(
+        lambda: [template_shapes.summary(known, links, template) for template in found.templates]
+    )
     shape = template_shapes.TemplateList(
-        templates=[template_shapes.summary(known, links, template) for template in found.templates],
+        templates=summaries,
         broken=[template_shapes.broken(item) for item in found.broken],
         waiting=[template_shapes.waiting(item) for item in found.waiting],
     )

@@ -57,6 +57,7 @@ class Wishes:
     idempotency_key: str | None = None
     extra_data: Mapping[str, Any] | None = None  #: kept in memory only
     webhook: webhooks.Webhook | None = None
+    expires_in: float | None = None  #: seconds that the job and its outputs are kept
 
     @property
     def api_key(self) -> str | None:
@@ -95,6 +96,7 @@ class Submission:
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
         webhook: webhooks.Webhook | None = None,
+        expires_in: float | None = None,
     ) -> model.Job:
         """Queue an API-format graph.
 
@@ -106,6 +108,7 @@ class Submission:
             idempotency_key=idempotency_key,
             extra_data=extra_data,
             webhook=webhook,
+            expires_in=expires_in,
         )
         await self._ties.assets.space.require()
         async with self._turns:
@@ -135,6 +138,7 @@ class Submission:
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
         webhook: webhooks.Webhook | None = None,
+        expires_in: float | None = None,
     ) -> model.Job:
         """Queue a template with these inputs.
 
@@ -147,6 +151,7 @@ class Submission:
             idempotency_key=idempotency_key,
             extra_data=extra_data,
             webhook=webhook,
+            expires_in=expires_in,
         )
         await self._ties.assets.space.require()
         async with self._turns:
@@ -170,6 +175,7 @@ class Submission:
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
         webhook: webhooks.Webhook | None = None,
+        expires_in: float | None = None,
     ) -> Ordered:
         """Queue a template many times: once for each of a list of inputs, or `n` times for one, with the seeds seed,
         seed + 1, …
@@ -182,6 +188,7 @@ class Submission:
             idempotency_key=idempotency_key,
             extra_data=extra_data,
             webhook=webhook,
+            expires_in=expires_in,
         )
         await self._ties.assets.space.require()
         batch_id = model.BatchId(self._ties.new_id())
@@ -274,7 +281,7 @@ class Submission:
         faults = [_with_parameter(plan.template, fault) for fault in checks.refusals(plan.graph, needs, catalogs)]
         if not faults:
             needs = eligibility.narrowed(plan.graph, needs, catalogs)
-        job = self._new_job(tenant, plan.graph, needs, plan.assets, wishes)
+        job = self._new_job(tenant, plan.graph, needs, plan.assets, wishes, keep=plan.template.retention)
         job = dataclasses.replace(
             job,
             id=model.JobId(job_id),
@@ -293,13 +300,15 @@ class Submission:
         needs: graphs.Requirements,
         used: tuple[model.AssetId, ...],
         wishes: Wishes,
+        *,
+        keep: float | None = None,
     ) -> model.NewJob:
         now = self._ties.clock()
         return model.NewJob(
             id=model.JobId(self._ties.new_id()),
             tenant=tenant,
             created_at=now,
-            expires_at=now + self._rules.retention,
+            expires_at=now + (wishes.expires_in or keep or self._rules.retention),
             graph=orjson.dumps(graph),
             requirements=needs,
             assets=used,

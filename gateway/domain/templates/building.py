@@ -62,6 +62,7 @@ def build(
         tags=tuple(about.tags),
         tries=about.limits.tries,
         limits=domain.Limits(queue=about.limits.queue, run=about.limits.run, idle=about.limits.idle),
+        retention=about.retention,
         inferred=not about.parameters and spoken.inferred,
         source=source,
         files=found,

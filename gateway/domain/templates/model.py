@@ -122,6 +122,7 @@ class Template:
     tags: tuple[str, ...] = ()
     tries: int | None = None  #: attempts that one of its jobs may spend; None: as many as any job
     limits: domain.Limits = field(default_factory=domain.Limits)
+    retention: float | None = None  #: seconds that its jobs and their outputs are kept; None: as long as any job
     inferred: bool = False  #: the parameters were found by walking the graph
     source: str | None = None  #: the file it came from
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  #: contents of the `default_file`s

@@ -109,6 +109,7 @@ class Sidecar(_Table):
     outputs: dict[Name, OutputTable] = pydantic.Field(default_factory=dict[str, OutputTable])
     requirements: RequirementsTable = pydantic.Field(default_factory=RequirementsTable)
     limits: LimitsTable = pydantic.Field(default_factory=LimitsTable)
+    retention: _Seconds | None = None  #: that its jobs and their outputs are kept
 
 
 def read_sidecar(text: str, source: str) -> Sidecar:
@@ -185,7 +186,8 @@ def _keys_at(place: list[str]) -> list[str]:
 def write_sidecar(template: model.Template) -> str:
     """The file that says what this template is: the starting point for an author who wants to say more."""
     lines: list[str] = []
-    _write(lines, None, {"title": template.title, "description": template.description, "tags": list(template.tags)})
+    about = {"title": template.title, "description": template.description, "tags": list(template.tags)}
+    _write(lines, None, {**about, "retention": template.retention})
     limits = {"queue": template.limits.queue, "run": template.limits.run, "idle": template.limits.idle}
     if template.tries is not None or any(limits.values()):
         _write(lines, "[limits]", {"tries": template.tries, **limits})

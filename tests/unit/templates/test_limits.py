@@ -52,3 +52,13 @@ def test_what_is_wrong_is_told_with_its_place(line: str, place: str) -> None:
 def test_a_misspelt_limit_is_put_right() -> None:
     with pytest.raises(errors.TemplateError, match="queue"):
         built("[limits]\nquue = 3")
+
+
+def test_how_long_its_jobs_are_kept() -> None:
+    assert built("").retention is None
+    template = built('retention = "3d"')
+    assert template.retention == 3 * 86_400
+    assert built(sidecar.write_sidecar(template)).retention == template.retention
+    with pytest.raises(errors.TemplateError) as caught:
+        built('retention = "for ever"')
+    assert [fault.field for fault in caught.value.faults] == ["retention"]
