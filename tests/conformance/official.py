@@ -26,8 +26,8 @@ EXPLAINED = {
         "a conversion has no scene to draw."
     ),
     "templates_graphic_design_recomposer": (
-        "The editor turns a primitive that the subgraph's node shows into an input of the subgraph, and connects that by "
-        "the places which inputs had in an older version of the class: so it sends the name of a model as an aspect "
+        "The editor turns a primitive that the subgraph's node shows into an input of the subgraph, and connects that "
+        "by the places which inputs had in an older version of the class: so it sends the name of a model as an aspect "
         "ratio, which the node refuses. We send the author's 16:9."
     ),
 }

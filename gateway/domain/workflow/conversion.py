@@ -95,7 +95,7 @@ class _Conversion:
         if drawn.misfit is not None:
             self._tell(self.faults, _misfit(frame, node, drawn.misfit))
         over = self._held.over(frame, node)
-        inputs = {name: self._sent(drawn, name, over.get(name, value)) for name, value in drawn.values.items()}
+        inputs = {name: self._sent(node, name, over.get(name, value)) for name, value in drawn.values.items()}
         for slot in node.inputs:
             match self._tracer.source(frame, node, slot):
                 case tracing.Output(node=origin, slot=number):
@@ -103,28 +103,28 @@ class _Conversion:
                 case tracing.Literal(value=value):
                     inputs[slot.name] = _wrapped(value)
                 case tracing.Primitive(value=value):
-                    inputs[slot.name] = self._sent(drawn, slot.name, value)
+                    inputs[slot.name] = self._sent(node, slot.name, value)
                 case tracing.Wrong(fault=fault):
                     self._tell(self.faults, fault)
                 case tracing.Nothing():
                     pass
         return {"class_type": node.type, "inputs": inputs, "_meta": {"title": node.title or self._title(node)}}
 
-    def _sent(self, drawn: widgets.Drawn, name: str, value: Any) -> Any:
+    def _sent(self, node: document.Node, name: str, value: Any) -> Any:
         """What a widget of this name sends."""
         if isinstance(value, str):
-            if name in drawn.prompts:
+            if name in self._drawing.of(node).prompts:
                 return texts.plain_prompt(value)
             if name == structure.PREFIX_FIELD and "%" in value:
-                return texts.with_values(value, self._value_of)
+                return texts.with_values(value, lambda called, widget: self._value_of(called, widget, node))
         return _wrapped(value)
 
-    def _value_of(self, called: str, widget: str) -> Any:
+    def _value_of(self, called: str, widget: str, asking: document.Node) -> Any:
         """The value of a widget of the node that goes by this name, for a name of a file."""
         if self._called is None:
             self._called = self._names()
         node = self._called.get(called)
-        value = None if node is None else self._drawing.of(node).values.get(widget)
+        value = None if node is None or node is asking else self._drawing.of(node).values.get(widget)
         return value if isinstance(value, (str, int, float)) else None
 
     def _names(self) -> dict[str, document.Node]:

@@ -1,5 +1,6 @@
 """Makes tests/fixtures/workflows anew: official templates (MIT) without what a conversion does not read, the graphs
-that the frontend made of them, and of object_info what these need. Run it after `make templates-report` fetched them:
+that the frontend made of them, and of object_info what these and recorded.json need.
+Run it after `make templates-report` fetched them:
 
     PYTHONPATH=. .venv/bin/python tests/conformance/tools/trim_templates.py
 """
@@ -47,10 +48,16 @@ def main() -> None:
             graph = {key: {**node, "_meta": node["_meta"]} for key, node in real.graphs[name].items()}
             pair = {"workflow": _workflow(workflow), "graph": graph}
             (FOLDER / f"{name}.json").write_bytes(orjson.dumps(pair, option=orjson.OPT_INDENT_2))
-            scopes = [workflow, *workflow.get("definitions", {}).get("subgraphs", [])]
-            classes |= {node["type"] for scope in scopes for node in scope["nodes"]}
+            classes |= _classes(workflow)
+    for case in orjson.loads((FOLDER / "recorded.json").read_bytes()).values():
+        classes |= _classes(case["workflow"])
     info = {name: _class(real.info[name]) for name in sorted(classes & real.info.keys())}
     (FOLDER / "object_info.json").write_bytes(orjson.dumps(info, option=orjson.OPT_INDENT_2))
+
+
+def _classes(workflow: Mapping[str, Any]) -> set[str]:
+    scopes = [workflow, *workflow.get("definitions", {}).get("subgraphs", [])]
+    return {node["type"] for scope in scopes for node in scope["nodes"]}
 
 
 def _only(data: Mapping[str, Any], *keys: str) -> dict[str, Any]:
