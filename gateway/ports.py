@@ -141,8 +141,9 @@ class Queue(Protocol):
         """Open attempts on these workers, `resumed`, re-fenced with the lease epochs now held."""
         ...
 
-    async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.AttemptId, ...]:
-        """Attempts on this worker that were lost since then: their prompts must not live there any more."""
+    async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.Attempt, ...]:
+        """Attempts on this worker that were lost or broken since then, oldest first: prompts of lost ones must not live
+        there any more."""
         ...
 
     async def canceling(self) -> frozenset[model.AttemptId]:

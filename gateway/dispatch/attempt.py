@@ -175,10 +175,10 @@ class AttemptRun:
             outcome = Outcome.RELEASED if away else Outcome.BROKEN  # a store that is away costs no try
             raise self._over(_end(outcome, f"its inputs could not be uploaded: {error.message}")) from None
         self._begin_following(ready.outline, posted=False)
+        if self.alone and not self.cancel_asked:
+            await self.make_room()
         if self.cancel_asked:
             raise self._over(_end(Outcome.CANCELED, "canceled before it was sent"))
-        if self.alone:
-            await self.make_room()
         if not self.may_post():
             raise self._over(
                 _end(Outcome.RELEASED, "nothing was sent: the worker's lease may run out before it answers")
@@ -435,9 +435,14 @@ class AttemptRun:
 
     def _after_cuda_fault(self, end: verdict.Verdict, error: model.JobError) -> verdict.Verdict:
         """Nothing runs there until it restarts. Who came after the one that broke it is not to blame."""
-        if self.link.state is link.LinkState.QUARANTINED:
+        was_broken = self.link.state is link.LinkState.QUARANTINED
+        if not was_broken:
+            reason = f"a CUDA fault: {error.message}; nothing runs there until it restarts"
+            self.link.quarantine(reason, marks=(self.id,))
+        if self.link.broken_by is not None:
+            was_broken = self.link.broken_by != self.id
+        if was_broken:
             return _end(Outcome.RELEASED, f"the worker was broken before: {self.link.reason}")
-        self.link.quarantine(f"a CUDA fault: {error.message}; nothing runs there until it restarts", marks=(self.id,))
         return end
 
     def _out_of_memory(self, error: model.JobError, began: float | None) -> model.Ending:

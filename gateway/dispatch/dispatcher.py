@@ -23,7 +23,7 @@ from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
 from gateway.domain.placement import ahead
-from gateway.domain.states import JobStatus
+from gateway.domain.states import JobStatus, Outcome
 
 _log = structlog.get_logger("gateway.dispatch")
 _LOST_SECONDS: Final = 86_400.0  #: a prompt that was given up longer ago does not show up any more
@@ -377,7 +377,7 @@ class Dispatch:
                 await self._driver.drop(member)
             if epoch is not None:
                 await self._adopt_attempts(worker)
-                await self._suspect_lost(member, now)
+                await self._remember(member, now)
             member.epoch = epoch
 
     async def _adopt_attempts(self, worker: model.WorkerId) -> None:
@@ -385,10 +385,11 @@ class Dispatch:
             _log.info("attempt_found_open", job=claim.job_id, attempt=claim.attempt.id, worker=worker)
             self._start(claim)
 
-    async def _suspect_lost(self, member: fleet.Member, now: float) -> None:
-        """What was lost on this worker before we drove it may still show up there."""
-        lost = await self._ties.queue.given_up(member.worker.id, since=now - _LOST_SECONDS)
-        member.link.suspect(lost)
+    async def _remember(self, member: fleet.Member, now: float) -> None:
+        """What was lost on this worker before we drove it may still show up there; what broke it may have it still."""
+        before = await self._ties.queue.given_up(member.worker.id, since=now - _LOST_SECONDS)
+        member.link.suspect(attempt.id for attempt in before if attempt.outcome is Outcome.LOST)
+        await self._watchdog.remember(member, before)
 
     async def _finish_drains(self) -> None:
         for member in tuple(self._fleet.members.values()):

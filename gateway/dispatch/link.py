@@ -29,7 +29,7 @@ import tenacity
 
 from gateway import ports
 from gateway.domain import errors, model
-from gateway.domain.comfy import answers, frames, watch
+from gateway.domain.comfy import answers, frames, history, watch
 from gateway.domain.comfy.object_info import NodeCatalog
 
 _log = structlog.get_logger("gateway.link")
@@ -96,6 +96,7 @@ class Link:
     facts: answers.WorkerFacts = field(default_factory=answers.WorkerFacts)
     remaining: int = 0  #: prompts on the worker by its latest status frame, ours included
     condemned: set[str] = field(default_factory=set[str])
+    broken_by: str | None = None  #: the first prompt of this connection that ended by a CUDA fault
     suspected: dict[str, float] = field(default_factory=dict[str, float])  #: given up and not there, until this time
     cancels_atomically: bool = False  #: only then may something wait behind what may have to be canceled
     _follows: dict[str, Follow] = field(default_factory=dict[str, Follow])
@@ -135,6 +136,7 @@ class Link:
 
     async def _drain(self, socket: ports.Frames, client_id: str) -> None:
         self.client_id = client_id
+        self.broken_by = None
         try:
             await self._cancel_condemned()
             await self._admit_again()
@@ -213,6 +215,13 @@ class Link:
         self._quarantine = _Quarantine(reason=reason, marks=marks, stuck=stuck)
         self._turn(LinkState.QUARANTINED, reason)
 
+    async def doubt(self, reason: str, *, marks: tuple[str, ...], stuck: bool) -> None:
+        """It was quarantined before we drove it: it is still, if it is the same process. WorkerError when it cannot be
+        asked right now; it will be when it is connected."""
+        self._quarantine = _Quarantine(reason=reason, marks=marks, stuck=stuck)
+        if self.client_id is not None:
+            await self._admit_again()
+
     async def probe(self) -> None:
         """Look whether a quarantined worker went on by itself; called now and then."""
         found = self._quarantine
@@ -253,11 +262,18 @@ class Link:
                     self.on_eased()
             case frames.PreviewImage(prompt_id=None):
                 self._route_preview(frame)
+            case frames.ExecutionError(prompt_id=prompt_id, data=data) if self.broken_by is None:
+                if history.is_cuda_fault(str(data.get("exception_message"))):
+                    self.broken_by = prompt_id
+                self._hand_on(prompt_id, frame)
             case _:
-                prompt_id = frames.prompt_of(frame)
-                follow = self._follows.get(prompt_id) if prompt_id else None
-                if follow is not None:
-                    self._feed(follow, frame)
+                self._hand_on(frames.prompt_of(frame), frame)
+
+    def _hand_on(self, prompt_id: str | None, frame: frames.Frame) -> None:
+        """To who follows this prompt."""
+        follow = self._follows.get(prompt_id) if prompt_id else None
+        if follow is not None:
+            self._feed(follow, frame)
 
     def _route_preview(self, frame: frames.PreviewImage) -> None:
         """A preview without ids counts only while exactly one of our prompts executes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -19,6 +20,9 @@ from gateway.domain.states import Outcome
 from gateway.domain.watchdog import Judgement
 
 _log = structlog.get_logger("gateway.dispatch")
+
+#: After these nothing runs in a process any more.
+_BREAKS: Final = frozenset({retrying.CUDA_FAULT, retrying.THREAD_DEAD})
 
 Restart = Callable[[model.WorkerId, str], Awaitable[None]]
 
@@ -56,6 +60,18 @@ class Watchdog:
         except errors.WorkerError as error:
             _log.info("look_failed", worker=member.worker.id, reason=error.message)
 
+    async def remember(self, member: fleet.Member, before: Sequence[model.Attempt]) -> None:
+        """What ended there before we drove it (oldest first) may tell that the process is broken."""
+        fatal = [one for one in before if one.error is not None and one.error.code in _BREAKS]
+        if not fatal:
+            return
+        last, error = fatal[-1], fatal[-1].error
+        reason = error.message if error is not None else ""
+        try:
+            await member.link.doubt(reason, marks=(last.id,), stuck=error is None or error.code != retrying.CUDA_FAULT)
+        except errors.WorkerError as failure:
+            _log.info("look_failed", worker=member.worker.id, reason=failure.message)
+
     # -- those that are broken ----------------------------------------------------------------------------------
 
     async def _quarantined(self, member: fleet.Member) -> None:
@@ -92,10 +108,17 @@ class Watchdog:
         silent = min(now - run.heard_at for run in runs)
         if silent >= self.care.ask and now - member.log_at >= self.care.ask:
             member.log_at = now
-            member.log.look(await member.link.client.log(), now=now)
+            await self._read_log(member, now)
         for run in runs:
             signs = _signs(member, run, silent=silent, now=now, asks=self.care.ask)
             self._act(member, runs, run, watchdog.judge(signs, self._bounds(run)))
+
+    @staticmethod
+    async def _read_log(member: fleet.Member, now: float) -> None:
+        try:
+            member.log.look(await member.link.client.log(), now=now)
+        except errors.WorkerError as error:  # one sign less
+            _log.info("log_not_read", worker=member.worker.id, reason=error.message)
 
     def _bounds(self, run: attempt.AttemptRun) -> watchdog.Bounds:
         limits, learned, family = run.claim.limits, self.learning.durations, run.claim.family

@@ -94,13 +94,19 @@ async def test_the_queue_limit_begins_anew_when_a_job_is_queued_again(store: por
     assert await store.queue.expire(now=clock.now) == (job.id,)
 
 
-async def test_lost_prompts_are_remembered_by_their_worker(store: ports.Store, clock: kit.Clock) -> None:
+async def test_what_was_given_up_is_remembered_by_its_worker(store: ports.Store, clock: kit.Clock) -> None:
     await kit.submit_one(store, clock)
     began = clock.now
     (claim,) = await kit.claim(store, await kit.lease(store, "w0"), clock)
     await store.queue.settle(claim.attempt.id, kit.ending(clock, Outcome.LOST))
     (other,) = await kit.claim(store, await kit.lease(store, "w1"), clock)
-    await store.queue.settle(other.attempt.id, broken(clock, "worker_lost"))
-    assert await store.queue.given_up(model.WorkerId("w0"), since=began) == (claim.attempt.id,)
-    assert await store.queue.given_up(model.WorkerId("w1"), since=began) == ()
+    await store.queue.settle(other.attempt.id, broken(clock, "cuda_fault"))
+    (lost,) = await store.queue.given_up(model.WorkerId("w0"), since=began)
+    (fatal,) = await store.queue.given_up(model.WorkerId("w1"), since=began)
+    assert (lost.id, lost.outcome) == (claim.attempt.id, Outcome.LOST)
+    assert fatal.error is not None
+    assert (fatal.id, fatal.error.code) == (other.attempt.id, "cuda_fault")
     assert await store.queue.given_up(model.WorkerId("w0"), since=clock.now + 1) == ()
+    (third,) = await kit.claim(store, await kit.lease(store, "w0"), clock)
+    await store.queue.settle(third.attempt.id, kit.ending(clock, Outcome.SUCCEEDED))
+    assert len(await store.queue.given_up(model.WorkerId("w0"), since=began)) == 1

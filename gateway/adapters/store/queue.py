@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway import ports
-from gateway.adapters.store import canceling, claims, evicting, known, owing, retention, settling, units
+from gateway.adapters.store import canceling, claims, evicting, known, owing, retention, rows, settling, units
 from gateway.domain import model
 from gateway.domain.comfy.graph import Requirements
 
@@ -70,11 +70,11 @@ class Queue:
         self._bell.claimed(adopted)
         return adopted
 
-    async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.AttemptId, ...]:
-        """Attempts on this worker that were lost since then."""
+    async def given_up(self, worker: model.WorkerId, *, since: float) -> tuple[model.Attempt, ...]:
+        """Attempts on this worker that were lost or broken since then, oldest first."""
         values = {"worker": worker, "since": since}
-        found = await self._run.read(lambda tx: tx.execute(settling.LOST_ON, values).scalars())
-        return tuple(found)
+        found = await self._run.read(lambda tx: tx.execute(settling.GIVEN_UP_ON, values).all())
+        return tuple(rows.attempt(row) for row in found)
 
     async def canceling(self) -> frozenset[model.AttemptId]:
         """Open attempts whose job somebody wants canceled."""

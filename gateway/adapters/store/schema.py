@@ -188,7 +188,7 @@ attempts = sa.Table(
     sa.Index("uq_attempts_number", "job_id", "number", unique=True),
     _partial("uq_attempts_open", "job_id", where="ended_at IS NULL", unique=True),
     _partial("ix_attempts_open", "worker", where="ended_at IS NULL"),
-    _partial("ix_attempts_lost", "worker", "ended_at", where="outcome = 'lost'"),
+    _partial("ix_attempts_given_up", "worker", "ended_at", where="outcome IN ('lost', 'broken')"),
 )
 
 events = sa.Table(

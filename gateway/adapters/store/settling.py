@@ -60,10 +60,14 @@ _DOWNED: Final = (
     .where(_attempts.c.job_id == sa.bindparam("job_id"), _attempts.c.error.is_not(None))
     .order_by(_attempts.c.number)
 )
-LOST_ON: Final = sa.select(_attempts.c.id).where(
-    _attempts.c.outcome == sa.literal_column("'lost'"),
-    _attempts.c.worker == sa.bindparam("worker"),
-    _attempts.c.ended_at >= sa.bindparam("since"),
+GIVEN_UP_ON: Final = (
+    sa.select(_attempts)
+    .where(
+        _attempts.c.outcome.in_([sa.literal_column("'lost'"), sa.literal_column("'broken'")]),
+        _attempts.c.worker == sa.bindparam("worker"),
+        _attempts.c.ended_at >= sa.bindparam("since"),
+    )
+    .order_by(_attempts.c.ended_at)
 )
 _LAST_POSITION: Final = sa.select(sa.func.max(_outputs.c.position)).where(_outputs.c.job_id == sa.bindparam("job_id"))
 _ADD_OUTPUTS: Final = sa.insert(_outputs)

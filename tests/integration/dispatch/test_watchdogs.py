@@ -132,6 +132,22 @@ async def test_after_a_cuda_fault_a_cut_socket_is_no_restart(tmp_path: Path) -> 
             assert len(await site.store.jobs.attempts(job_id)) == 2
 
 
+async def test_a_restarted_gateway_knows_which_worker_was_broken(tmp_path: Path) -> None:
+    async with simulator.running() as bad, simulator.running() as good:
+        async with open_site(tmp_path, care=QUICK) as site:
+            await add(site, bad, "w0")
+            await fault(bad, "cuda_fault", node_class="EmptyImage")
+            job_id = await site.submit(picture())
+            await site.worker_is("w0", lambda view: view.state == "quarantined")
+            await site.until(job_id, lambda job: job.tries == 1)
+        async with open_site(tmp_path, care=QUICK) as site:
+            await site.dispatch.restore()
+            await site.worker_is("w0", lambda view: view.state == "quarantined")
+            await add(site, good, "w1")
+            assert (await site.ended(job_id)).worker == "w1"
+            assert len(await prompts_of(bad)) == 1
+
+
 async def test_who_waited_behind_a_cuda_fault_is_not_to_blame(tmp_path: Path) -> None:
     async with open_site(tmp_path, care=QUICK) as site, simulator.running() as bad, simulator.running() as good:
         await add(site, bad, "w0", depth=2)

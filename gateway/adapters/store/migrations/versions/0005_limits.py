@@ -14,7 +14,7 @@ depends_on = None
 
 INDEXES = (
     ("ix_jobs_queue_until", "jobs", ["queue_until"], "status = 'queued' AND queue_until IS NOT NULL"),
-    ("ix_attempts_lost", "attempts", ["worker", "ended_at"], "outcome = 'lost'"),
+    ("ix_attempts_given_up", "attempts", ["worker", "ended_at"], "outcome IN ('lost', 'broken')"),
 )
 
 
