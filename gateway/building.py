@@ -174,6 +174,7 @@ class Foundation:
             assets=self.assets,
             submission=self._submission(dispatcher, shelf),
             fleet=dispatcher,
+            foresight=dispatcher,
             templates=shelf,
             access=_access(self.settings),
             clock=self.clock,

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from gateway.domain import deliveries, model
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
+from gateway.domain.costs import eta
 from gateway.domain.states import JobStatus
 from gateway.domain.templates import drafts, library, records
 
@@ -118,6 +119,10 @@ class Queue(Protocol):
         claims each assignment by compare-and-set (an assignment that lost its race is left out) and writes the
         Attempt before anything is sent.
         """
+        ...
+
+    async def look(self, slots: Sequence[model.Slot], *, now: float) -> Sequence[model.Candidate]:
+        """The candidates that `claim` would let placement see for these places, in fair order; nothing is claimed."""
         ...
 
     async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
@@ -587,6 +592,22 @@ class WorkerFiles(Protocol):
 
 
 Connect = Callable[[str], WorkerClient]  #: a client for a worker's URL
+
+
+class Foresight(Protocol):
+    """When jobs will be done, and why they wait. Dispatch knows."""
+
+    def eta(self, job: model.Job, *, position: int | None) -> eta.Eta | None:
+        """Seconds until a queued (at this position) or running job is done; None while nothing is known."""
+        ...
+
+    async def why(self, job: model.Job, *, position: int | None) -> model.Why:
+        """Why a queued job waits, by the function that places it."""
+        ...
+
+    def decisions(self) -> Mapping[str, int]:
+        """How many jobs were placed `cold`, `warm`, after they had `waited`, or were `stolen`, since the start."""
+        ...
 
 
 class Fleet(Protocol):

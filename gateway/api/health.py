@@ -99,5 +99,7 @@ async def metrics(known: parts.PartsDep, caller: auth.CallerDep) -> Response:
     space = known.assets.space
     await space.look()
     known.metrics.kept(known.tally, refusing=bool(space.shut or space.low))
+    if known.foresight is not None:
+        known.metrics.placed(known.foresight.decisions())
     text = known.metrics.render(await known.store.jobs.count_by_status(), known.fleet.views())
     return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -43,6 +43,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._placed = prometheus.Gauge(
+            "comfy_gateway_placements",
+            "Jobs given to a worker that held their models (warm) or not (cold), after they had let others go first"
+            " (waited), or taken back from a busy worker (stolen), since the start.",
+            ["decision"],
+            registry=self.registry,
+        )
         self._held = prometheus.Gauge(
             "comfy_gateway_stored_bytes", "Bytes of all blobs, where there is a disk budget.", registry=self.registry
         )
@@ -60,6 +67,11 @@ class Metrics:
             "1 while orders are refused because the disk of the blobs is full or away.",
             registry=self.registry,
         )
+
+    def placed(self, decisions: Mapping[str, int]) -> None:
+        """How many jobs were placed how, since the start."""
+        for decision in ("cold", "warm", "waited", "stolen"):
+            self._placed.labels(decision).set(decisions.get(decision, 0))
 
     def answered(self, method: str, status: int) -> None:
         """Count an answer."""

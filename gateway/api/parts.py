@@ -46,6 +46,7 @@ class Parts:
     access: auth.Access
     clock: ports.Clock
     version: str
+    foresight: ports.Foresight | None = None  #: None: nobody dispatches here
     limits: Limits = field(default_factory=Limits)
     metrics: metrics.Metrics = field(default_factory=metrics.Metrics)
     streams: streams.Streams = field(default_factory=streams.Streams)

@@ -85,7 +85,21 @@ class Presenter:
         self, job: model.Job, *, position: int | None = None, attempts: Sequence[model.Attempt] = ()
     ) -> schemas.Job:
         """A job with its latest progress."""
-        return schemas.Job(**self._job_fields(job), queue_position=position, attempts=[attempt(a) for a in attempts])
+        shape = schemas.Job(**self._job_fields(job), queue_position=position, attempts=[attempt(a) for a in attempts])
+        expected = self.eta(job, position=position)
+        if expected is not None:
+            shape.eta = expected
+        return shape
+
+    def eta(self, job: model.Job, *, position: int | None) -> schemas.Eta | None:
+        """When it will be done, as far as can be told."""
+        if job.ended or self._parts.foresight is None:
+            return None
+        found = self._parts.foresight.eta(job, position=position)
+        if found is None:
+            return None
+        now = self._parts.clock()
+        return schemas.Eta(p50=time(now + found.p50), p90=time(now + found.p90))
 
     def job_item(self, job: model.Job) -> schemas.JobItem:
         """A job as lists show it."""

@@ -124,6 +124,13 @@ class Webhook(BaseModel):
     events: list[str]
 
 
+class Eta(BaseModel):
+    """added: when a job is expected to be done. Half of all jobs are done by `p50`, nine in ten by `p90`."""
+
+    p50: Time
+    p90: Time
+
+
 class Job(BaseModel):
     """One execution of a workflow, however it was submitted."""
 
@@ -135,6 +142,9 @@ class Job(BaseModel):
     expires_at: Time
     queue_position: int | None = Field(
         description="1 for the next one; null when not queued, in lists and in answers to orders."
+    )
+    eta: Eta | None = Field(
+        default=None, description="added: absent while nothing is known, of ended jobs, and in lists of queued ones."
     )
     progress: Progress | None
     outputs: list[Output]

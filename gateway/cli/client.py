@@ -138,6 +138,10 @@ class Gateway:
         """A job as it is now."""
         return shapes.Job.of(await self._get(f"/api/v2/jobs/{quote(job_id, safe='')}"))
 
+    async def placement(self, job_id: str) -> Mapping[str, Any]:
+        """Why a job waits, or ran where it did."""
+        return await self._get(f"/v1/jobs/{quote(job_id, safe='')}/placement")
+
     async def jobs(self, filters: Mapping[str, str], *, limit: int) -> AsyncIterator[shapes.Job]:
         """Jobs, newest first."""
         cursor: str | None = None

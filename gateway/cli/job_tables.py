@@ -111,6 +111,23 @@ async def one(job_id: str, url: str, api_key: str | None, screen: output.Screen)
     _show_outputs(job, screen)
 
 
+async def why(job_id: str, url: str, api_key: str | None, screen: output.Screen) -> None:
+    """Tell why a job waits, or why it ran where it did."""
+    async with client.connect(url, api_key) as gateway:
+        job = await find(gateway, job_id)
+        placement = await gateway.placement(job.id)
+    if screen.as_json:
+        screen.json(placement)
+        return
+    where = f" on {placement['worker']}" if placement.get("worker") and placement["status"] != "queued" else ""
+    screen.out.print(output.plain(f"{placement['status']}{where}: {placement['reason']}"))
+    if placement.get("queue_position"):
+        screen.out.print(output.plain(f"position {placement['queue_position']} in the queue"))
+    expected = placement.get("eta")
+    if expected:
+        screen.out.print(output.plain(f"expected at {expected['p50']}, by {expected['p90']} at nine in ten"))
+
+
 def _facts(job: shapes.Job) -> RenderableType:
     from rich.table import Table
 
@@ -134,6 +151,7 @@ def _rows(job: shapes.Job) -> list[tuple[str, str]]:
         ("progress", f"{known.value:.0%} {known.words}".strip() if known and not job.ended else ""),
         ("worker", job.worker or ""),
         ("ordered", raw["created_at"]),
+        ("expected", "" if not raw.get("eta") else f"{raw['eta']['p50']}, by {raw['eta']['p90']} at nine in ten"),
         ("waited", "" if waited is None else output.duration(waited / 1000)),
         ("ran", output.duration(job.seconds)),
         ("kept until", raw["expires_at"]),

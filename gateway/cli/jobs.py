@@ -16,6 +16,7 @@ def app() -> typer.Typer:
     group = typer.Typer(help="List, show, follow and cancel jobs.", no_args_is_help=True)
     group.command("list")(list_jobs)
     group.command("show")(show)
+    group.command("why")(why)
     group.command("watch")(watch)
     group.command("cancel")(cancel)
     return group
@@ -66,6 +67,24 @@ def show(
     from gateway.cli import job_tables
 
     output.run(lambda screen: job_tables.one(job, url, api_key, screen), as_json=as_json)
+
+
+def why(
+    job: Annotated[str, typer.Argument(metavar="ID", help="An id, or the end of one.")],
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Tell why a job waits, or why it ran where it did.
+
+    Examples:
+
+        comfy-gateway jobs why 5f9d20c1
+    """
+    from gateway.cli import job_tables
+
+    output.run(lambda screen: job_tables.why(job, url, api_key, screen), as_json=as_json)
 
 
 def watch(

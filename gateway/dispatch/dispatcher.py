@@ -22,6 +22,7 @@ from gateway.dispatch import cleaning, drive, fleet, foresight, inputs, learning
 from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
+from gateway.domain.costs import eta
 from gateway.domain.placement import ahead
 from gateway.domain.states import JobStatus, Outcome
 
@@ -233,6 +234,41 @@ class Dispatch:
         self._foresight.drop(member.worker.id)
         _log.info("worker_removed", worker=member.worker.id, reason=reason)
 
+    # -- what people ask of jobs --------------------------------------------------------------------------------
+
+    def eta(self, job: model.Job, *, position: int | None) -> eta.Eta | None:
+        """Seconds until a queued (at this position) or running job is done; None while nothing is known."""
+        standings = self._fleet.standings(self._requirements) if job.attempt_id is None else ()
+        return self._foresight.eta(job, standings, position=position)
+
+    async def why(self, job: model.Job, *, position: int | None) -> model.Why:
+        """Why a queued job waits, by the function that places it."""
+        requirements = await self._ties.queue.requirements()
+        self._foresight.learn_needs(requirements)
+        standings = self._fleet.standings(requirements)
+        if not any(job.requirements_key in standing.accepts for standing in standings):
+            return model.Why(sentence=self._nobody_runs(requirements.get(job.requirements_key)))
+        places = [model.Slot(worker=one.worker, epoch=0, accepts=one.accepts) for one in standings]
+        candidates = await self._ties.queue.look(self._foresight.warm(places), now=self._ties.clock())
+        found = self._foresight.why(job, candidates, self._fleet.slots(requirements), standings)
+        return found or _behind(position)
+
+    def _nobody_runs(self, wanted: Requirements | None) -> str:
+        """Why no worker that takes work could run this."""
+        members = self._fleet.members.values()
+        if wanted is None or any(
+            member.link.catalog is not None and not member.link.catalog.lacks(wanted) for member in members
+        ):
+            return "waits for a worker that can run it: none of those takes work now"
+        lacks = [member.link.catalog.lacks(wanted) for member in members if member.link.catalog is not None]
+        if not lacks:
+            return "waits for the first worker: none has told what it can run"
+        return f"no worker can run it: {min(lacks, key=len)[0].message}"
+
+    def decisions(self) -> Mapping[str, int]:
+        """How many jobs were placed `cold`, `warm`, after they had `waited`, or were `stolen`, since the start."""
+        return self._foresight.tally.decisions
+
     # -- the loops ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -432,6 +468,14 @@ class Dispatch:
             )
             self._fleet.forget_catalogs()
             self._wake()
+
+
+def _behind(position: int | None) -> model.Why:
+    if position is None:
+        return model.Why(sentence="is about to start")
+    if position == 1:
+        return model.Why(sentence="waits for a worker: it is the next one")
+    return model.Why(sentence=f"waits in the queue: {position - 1} jobs go before it")
 
 
 def _remote(url: str, worker_id: str | None, depth: int, now: float) -> model.Worker:

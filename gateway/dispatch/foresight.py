@@ -18,7 +18,7 @@ from gateway.dispatch import inputs
 from gateway.domain import model, placement
 from gateway.domain.comfy import history
 from gateway.domain.comfy.graph import Requirements
-from gateway.domain.costs import book, estimate, memory
+from gateway.domain.costs import book, estimate, eta, memory
 
 _REMEMBERED: Final = 4.0  #: times its patience that a job is remembered to have left places to others
 
@@ -185,6 +185,52 @@ class Foresight:
     def _belief(self, worker: model.WorkerId) -> _Belief:
         return self._beliefs.setdefault(worker, _Belief())
 
+    # -- what people ask ----------------------------------------------------------------------------------------
+
+    def eta(self, job: model.Job, standings: Sequence[Standing], *, position: int | None) -> eta.Eta | None:
+        """Seconds until a queued (at this position) or running job is done."""
+        if job.attempt_id is not None and job.worker is not None:
+            expected = self._belief(job.worker).attempts.get(job.attempt_id)
+            if expected is None or expected.cost is None:
+                return None
+            own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma)
+            return eta.of_running(max(0.0, self.clock() - expected.since), own)
+        own = self._length(job)
+        if position is None or own is None or not self.usual.count:
+            return None
+        able = [standing for standing in standings if job.requirements_key in standing.accepts]
+        now = self.clock()
+        busy = [self._worker(standing, now).ready_in for standing in able]
+        usual = eta.Length(seconds=self.usual.seconds, sigma=self.usual.sigma)
+        return eta.of_queued(position, busy, usual, own)
+
+    def _length(self, job: model.Job) -> eta.Length | None:
+        needs = self._needs.get(job.requirements_key)
+        if needs is None:
+            return None
+        cost = self.costs.cost(book.Kind.of(needs, job.sketch), frozenset())
+        return None if cost is None else eta.Length(seconds=cost.seconds, sigma=cost.sigma)
+
+    def why(
+        self,
+        job: model.Job,
+        candidates: Sequence[model.Candidate],
+        slots: Sequence[model.Slot],
+        standings: Sequence[Standing],
+    ) -> model.Why | None:
+        """Why a job waits, with what a claim would see now; None when it is not among the candidates."""
+        if all(candidate.job_id != job.id for candidate in candidates):
+            return None
+        choosing = self.choosing(lambda: standings, always=True)
+        decision = placement.decide(candidates, slots, choosing.outlook)
+        wait = decision.waits.get(job.id)
+        if wait is not None:
+            return model.Why(sentence=wait.reason, worker=wait.worker, starts_in=wait.starts_in)
+        for done in decision.assignments:
+            if done.job_id == job.id:
+                return model.Why(sentence=f"starts now: {done.reason}", worker=done.worker, starts_in=0.0)
+        return None
+
     # -- what placement is given --------------------------------------------------------------------------------
 
     def learn_needs(self, requirements: Mapping[str, Requirements]) -> None:
@@ -212,10 +258,11 @@ class Foresight:
             key for key in slot.accepts if (needs := self._needs.get(key)) and needs.models and needs.models <= files
         )
 
-    def choosing(self, standings: Callable[[], Sequence[Standing]]) -> Choosing:
-        """A round of choosing over all workers that take work, with or without a free place."""
+    def choosing(self, standings: Callable[[], Sequence[Standing]], *, always: bool = False) -> Choosing:
+        """A round of choosing over all workers that take work, with or without a free place. They are looked at once
+        something was learned, or `always`."""
         now = self.clock()
-        workers = [self._worker(standing, now) for standing in standings()] if self.costs else []
+        workers = [self._worker(standing, now) for standing in standings()] if self.costs or always else []
         outlook = placement.Outlook(
             costs=self.costs,
             needs=self._needs,

@@ -145,6 +145,8 @@ class Job:
     error: JobError | None = None
     simulated: bool = False
     webhook: Webhook | None = None
+    requirements_key: str = ""
+    sketch: Sketch = UNKNOWN  #: of a job that has not ended
 
     @property
     def ended(self) -> bool:
@@ -297,6 +299,15 @@ class Assignment:
     job_id: JobId
     worker: WorkerId
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why a queued job waits, or where it is about to go, in one sentence. Times are seconds from now."""
+
+    sentence: str
+    worker: WorkerId | None = None  #: where it will run, as things stand
+    starts_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

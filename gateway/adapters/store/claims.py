@@ -193,6 +193,11 @@ def claim(tx: statements.Transaction, ask: Ask, seen: Seen) -> model.Claimed:
     return model.Claimed(claims=_claims(tx, taken), waiting=bool(full) or windows.due > len(taken))
 
 
+def look(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float) -> list[model.Candidate]:
+    """What a claim for these places would let placement see."""
+    return [_candidate(row) for row in _windows(tx, slots, now=now, capped=()).rows]
+
+
 def adopt(tx: statements.Transaction, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
     """Open attempts on the workers that this boot leases, fenced with the epochs it holds."""
     ids = sorted(workers)

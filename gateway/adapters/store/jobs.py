@@ -146,7 +146,8 @@ class Jobs:
         now = self._clock()
         await self._run.write(lambda tx: submission.submit(tx, order, self._depth, now=now))
         self._known.add(needed)
-        return tuple(rows.queued_job(job, batch.id if batch else None) for job in jobs)
+        batch_id = batch.id if batch else None
+        return tuple(rows.queued_job(job, batch_id, requirements=key) for job, key in zip(jobs, keys, strict=True))
 
     async def get(self, tenant: model.TenantId, job_id: str) -> model.Job:
         """One job with its outputs; NotFound."""

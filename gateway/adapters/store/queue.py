@@ -42,6 +42,10 @@ class Queue:
         self._bell.claimed(claimed.claims)
         return claimed
 
+    async def look(self, slots: Sequence[model.Slot], *, now: float) -> Sequence[model.Candidate]:
+        """The candidates that placement would see for these places; nothing is claimed."""
+        return await self._run.read(lambda tx: claims.look(tx, slots, now=now))
+
     async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
         """Keep what only the answer to POST told; LeaseLost."""
         told = dict(node_errors) or None

@@ -45,10 +45,12 @@ def job(row: Row, outputs: Sequence[model.Output] = ()) -> model.Job:
         error=job_error(row.error),
         simulated=bool(row.simulated),
         webhook=webhook(row.webhook),
+        requirements_key=row.requirements,
+        sketch=sketches.UNKNOWN if row.completed_at is not None else sketches.Sketch.unpack(row.sketch),
     )
 
 
-def queued_job(new: model.NewJob, batch_id: model.BatchId | None) -> model.Job:
+def queued_job(new: model.NewJob, batch_id: model.BatchId | None, *, requirements: str) -> model.Job:
     """The job that `new` becomes."""
     return model.Job(
         id=new.id,
@@ -66,6 +68,8 @@ def queued_job(new: model.NewJob, batch_id: model.BatchId | None) -> model.Job:
         parent_id=new.parent_id,
         max_tries=new.max_tries,
         webhook=new.webhook,
+        requirements_key=requirements,
+        sketch=new.sketch,
     )
 
 

@@ -47,6 +47,8 @@ def of_patience(fit: Fit, waited: float) -> str:
 
 def of_wait(option: Option, left: Fit | None) -> str:
     """Why it waits; `left` is the best place that it could have had at once."""
+    if not option.fit.known:
+        return "waits for a free worker: those that can run it are busy"
     worker, ready = option.seat.id, seconds(max(0.0, option.starts))
     if left is None:
         return f"waits for {worker}: free in {ready}"

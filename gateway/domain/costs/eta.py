@@ -1,0 +1,65 @@
+"""When a job will be done: a guess with its doubt, from what was learned of runs. Pure, and cheap at any depth.
+
+The workers that can run it are taken to serve the queue together: each is busy for what it still has, and then takes
+jobs of the usual length. The job at place k starts when the k-th place becomes free, and then runs as long as its kind
+does. p50 is as likely too early as too late; nine in ten jobs are done by p90, as long as nobody goes before them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_NINE_IN_TEN: Final = 1.2816  #: standard deviations
+_MOST_SIGMA: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eta:
+    """Seconds from now until a job is done."""
+
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How long something takes: the median, and the standard deviation of its logarithm."""
+
+    seconds: float
+    sigma: float
+
+    @property
+    def mean(self) -> float:
+        """What many of them take, each."""
+        return self.seconds * math.exp(min(self.sigma, _MOST_SIGMA) ** 2 / 2)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation in seconds."""
+        return self.mean * math.sqrt(math.expm1(min(self.sigma, _MOST_SIGMA) ** 2))
+
+
+def of_queued(position: int, busy: Sequence[float], usual: Length, own: Length) -> Eta | None:
+    """Of the job at this place of the queue (1 is next); `busy` is what each worker for it still has to do.
+
+    None when there is no such worker.
+    """
+    if not busy:
+        return None
+    places = len(busy)
+    first = sorted(busy)[min(position, places) - 1]
+    starts = max(first, (usual.mean * (position - places) + sum(busy)) / places)
+    ahead = max(0, position - 1)
+    doubt = math.hypot(math.sqrt(ahead) * usual.deviation / places, own.deviation)
+    middle = starts + own.seconds
+    return Eta(p50=middle, p90=middle + _NINE_IN_TEN * doubt)
+
+
+def of_running(elapsed: float, own: Length) -> Eta:
+    """Of a job that has been running for so long. What is over its time is taken to need as long as it is over."""
+    late = own.seconds * math.exp(_NINE_IN_TEN * own.sigma)
+    middle = own.seconds - elapsed if elapsed < own.seconds else elapsed - own.seconds
+    return Eta(p50=middle, p90=max(late - elapsed, 2 * middle if elapsed >= own.seconds else middle))
