@@ -44,7 +44,7 @@ def build(
         raise sidecar.refusal(source or name, tuple(faults))
     return model.Template(
         name=name,
-        version=model.content_version(graph, text, found),
+        version=model.content_version(graph, text, found, titled),
         graph=graph,
         parameters=parameters,
         outputs=outputs,

@@ -147,11 +147,15 @@ class Template:
         return next((parameter for parameter in self.parameters if parameter.role == role), None)
 
 
-def content_version(graph: graphs.Graph, sidecar: str, files: Mapping[str, bytes]) -> str:
-    """The digest of all that a template is made of."""
+def content_version(
+    graph: graphs.Graph, sidecar: str, files: Mapping[str, bytes], titled: Mapping[Target, str] | None = None
+) -> str:
+    """The digest of all that a template is made of; `titled` names inputs, where the editor's file did."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(json.dumps(graph, sort_keys=True, separators=(",", ":")).encode())
     digest.update(sidecar.encode())
     for name in sorted(files):
         digest.update(name.encode() + hashlib.blake2b(files[name]).digest())
+    for target, title in sorted((titled or {}).items()):
+        digest.update("\0".join((*target, title)).encode(errors="replace"))
     return digest.hexdigest()
