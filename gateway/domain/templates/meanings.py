@@ -138,3 +138,10 @@ ONLOOKERS: Final = frozenset({"PreviewImage", "ImageCompare", "GetImageSize", "S
 ENDS: Final = frozenset(
     {"vae", "clip", "clip_vision", "positive", "conditioning", "model", "latent", "samples", "prompt"}
 )
+
+
+def telling(name: str) -> str | None:
+    """What an input of this name means wherever it stands; texts may be numbered (`text1`)."""
+    plain = name.rstrip("0123456789")
+    role = NAMES_THAT_TELL.get(name)
+    return NAMES_THAT_TELL.get(plain) if role is None and plain in {"text", "prompt"} else role

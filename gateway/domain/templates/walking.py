@@ -309,7 +309,7 @@ class _Walker:
         is_maker = bool(names & meanings.NAMES_OF_MAKERS)
         is_sized = is_maker or any(word in self.graph[node]["class_type"] for word in (*meanings.RESIZERS, "Empty"))
         for field in self.inputs(node):
-            role = meanings.NAMES_THAT_TELL.get(field.rpartition(".")[2])
+            role = meanings.telling(field.rpartition(".")[2])
             if role in {roles.WIDTH, roles.HEIGHT}:
                 role = role if is_sized and not self.has_preset(node, field) else None
             elif role in meanings.ROLES_OF_MAKERS and not is_maker:

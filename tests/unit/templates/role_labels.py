@@ -6,12 +6,12 @@ must not be found. The labels were drafted by the walk and then checked, each by
 the walk: what reaches the sampler's `positive` is the prompt, the side of a switch that is on counts, a number that
 only rounds another is set at that other, a size that a picture gives is nobody's.
 
-The last thirty were labelled from their graphs alone, before the walk had read them. Of the 173 roles that they have,
-it had 172 right then; the one that it had not (a negative prompt that its author titled "System prompt") taught it a
-rule.
+The last fifty were labelled from their graphs alone, before the walk had read them. Of the 239 roles that they have, it
+had 237 right then. The two that it had not (a negative prompt that its author titled "System prompt", a service's
+`text1`) taught it two rules.
 
 The graphs are those that ComfyUI's editor made of the official templates (`comfyui-workflow-templates-json` 0.1.50), in
-`tests/fixtures/templates/labelled-graphs.json.gz`, long texts cut; those of the last thirty are what our own converter
+`tests/fixtures/templates/labelled-graphs.json.gz`, long texts cut; those of the last fifty are what our own converter
 makes of the same package.
 """
 
@@ -25,7 +25,7 @@ FIRST: Final = (
 )  # fmt: skip
 ALL: Final = ("pictures", "audio", "video")
 
-TABLE: Final = """
+TABLE: Final[str] = """
 # pictures
 sdxl_simple_example: prompt=6.text+15.text negative_prompt=7.text+16.text seed=10.noise_seed steps=10.steps+11.steps
     width=5.width height=5.height
@@ -254,6 +254,27 @@ image_hidream_o1: prompt=171.value negative_prompt=188.text seed=108.noise_seed 
     height=156.height pictures=213.image
 video_wan_animate2: prompt=261:3.text negative_prompt=261:4.text seed=261:19.noise_seed steps=261:18.steps
     width=261:243.resize_type.width height=261:243.resize_type.height pictures=189.image video=240.file
+api_kling_v3_t2i: prompt=27.prompt negative_prompt=27.negative_prompt seed=27.seed aspect_ratio=27.aspect_ratio
+api_openai_dall_e_2_t2i: prompt=10.prompt seed=10.seed size=10.size
+api_runway_text_to_image: prompt=3.prompt aspect_ratio=3.ratio
+api_recraft_v4_t2i: prompt=12.prompt negative_prompt=12.negative_prompt seed=12.seed size=12.model.size
+api_hunyuan3d_text_to_model: prompt=2.prompt seed=2.seed
+api_bfl_flux_pro_t2i: prompt=11.prompt seed=11.seed aspect_ratio=11.aspect_ratio
+api_luma_photon_style_ref: prompt=24.prompt seed=24.seed aspect_ratio=24.aspect_ratio pictures=41.image+52.image
+api_seedance2_0_t2v: prompt=343.model.prompt seed=343.seed aspect_ratio=343.model.ratio
+api_vidu_text_to_video: prompt=16.prompt seed=16.seed aspect_ratio=16.aspect_ratio
+api_wan_text_to_image: prompt=12.prompt negative_prompt=12.negative_prompt seed=12.seed width=12.width
+    height=12.height
+api_tripo_text_to_model: prompt=3.prompt negative_prompt=3.negative_prompt seed=3.model_seed
+api_krea2_t2i: prompt=1.prompt seed=1.seed aspect_ratio=1.model.aspect_ratio
+api_nano_banana_pro: prompt=35.prompt seed=35.seed aspect_ratio=35.aspect_ratio pictures=11.image+12.image
+api_flux2: prompt=11.prompt seed=11.seed width=11.width height=11.height pictures=15.image+16.image+18.image+19.image
+api_grok_text_to_image: prompt=2.prompt seed=2.seed aspect_ratio=2.aspect_ratio
+api_minimax_h3_t2v: prompt=23.model.prompt seed=23.seed aspect_ratio=23.model.ratio
+api_pixverse_i2v: prompt=4.prompt negative_prompt=4.negative_prompt seed=4.seed pictures=6.image
+api_bytedance_seedream_5_0_pro_t2i: prompt=1.prompt seed=1.seed size=1.model.size_preset
+api_king_o3_t2v: prompt=15.prompt seed=15.seed aspect_ratio=15.aspect_ratio
+api_elevenlabs_text_to_dialogue: prompt=218.inputs.text1 seed=218.seed
 """
 
 

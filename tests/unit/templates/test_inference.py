@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain import errors
@@ -518,6 +518,40 @@ def whole(template: model.Template, required: set[str]) -> None:
     if template.parameters:
         again = building.build(template.name, template.graph, sidecar.read_sidecar(text, "t.toml"), text=text)
         assert again.parameters == template.parameters
+
+
+LABELLED = Path(__file__).parents[2] / "fixtures" / "templates" / "labelled-graphs.json.gz"
+
+
+@pytest.fixture(scope="module")
+def official() -> dict[str, Nodes]:
+    return orjson.loads(gzip.decompress(LABELLED.read_bytes()))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_official_templates_with_parts_torn_out(official: dict[str, Nodes], data: st.DataObject) -> None:
+    """Whatever is changed in one, it is a template or a told fault."""
+    nodes = orjson.loads(orjson.dumps(official[data.draw(st.sampled_from(sorted(official)))]))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = nodes[data.draw(st.sampled_from(sorted(nodes)))]
+        other = st.tuples(st.sampled_from(sorted(nodes)), st.integers(0, 3)).map(list)
+        fields = sorted(place["inputs"]) or ["text"]
+        field = data.draw(st.one_of(st.sampled_from(fields), st.sampled_from(FIELDS)))
+        place["inputs"][field] = data.draw(st.one_of(other, literals))
+        if data.draw(st.booleans()):
+            place["_meta"] = {
+                "title": data.draw(st.sampled_from(["$a.text!", "$output.x", "MCP", "Int (Steps)", "System"]))
+            }
+        if data.draw(st.booleans()):
+            place["class_type"] = data.draw(
+                st.sampled_from([*CLASSES, "CPackInputInt", "SwarmInputImage", "PrimitiveInt"])
+            )
+    try:
+        template = building.build("t", graphs.parse_graph(nodes))
+    except errors.GatewayError:
+        return
+    assert template.graph
 
 
 @pytest.mark.skipif(
