@@ -24,7 +24,7 @@ class WebhookOrder(body.RequestBody):
     url: str = Field(
         max_length=webhooks.LONGEST_URL,
         description="http(s) URL that takes POSTs.",
-        examples=["https://example.com/hooks/comfy"],
+        examples=["https://app.example/hooks/comfy"],
     )
     events: list[str] | None = Field(
         default=None, max_length=20, description=f"Of {_EVENTS}; all but progress when left out."

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 class Bounds:
     """Counts what is under way. For one event loop."""
 
-    def __init__(self, *, at_once: int = 32, per_host: int = 4) -> None:
+    def __init__(self, *, at_once: int = 32, per_host: int = 8) -> None:
         self.per_host = per_host
         self._at_once = at_once
         self._busy: Counter[str] = Counter()

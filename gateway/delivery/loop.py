@@ -55,7 +55,7 @@ class Options:
     timeout: float = 15.0  #: of one try
     margin: float = 30.0  #: by which a lease outlasts it
     at_once: int = 32
-    per_host: int = 4
+    per_host: int = 8
     look_again: float = 1.0  #: for what became due, and for what others have written
     grace: float = 5.0  #: for what is under way at the end
     keep: float = 7 * 86400.0  #: deliveries that ended

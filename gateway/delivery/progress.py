@@ -42,6 +42,8 @@ class Follower:
                     await self._tell_all(job, job.webhook, news)
         except errors.GatewayError as error:
             _log.warning("webhook_progress_ended", job=heard.job_id, reason=error.message)
+        except Exception:  # noqa: BLE001 - as around any delivery: what breaks one must not stop the others
+            _log.exception("webhook_broke", job=heard.job_id)
 
     async def _tell_all(self, job: model.Job, hook: webhooks.Webhook, news: ports.Subscription) -> None:
         told_at = float("-inf")

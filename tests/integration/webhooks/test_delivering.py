@@ -12,8 +12,8 @@ import pytest
 import standardwebhooks
 from standardwebhooks import WebhookVerificationError
 
-from gateway import simulator
-from tests.integration.webhooks.conftest import Start
+from gateway import app, settings, simulator
+from tests.integration.webhooks.conftest import INSTANT, Start
 from tests.integration.webhooks.receiver import Got, Receiver, receiving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -276,13 +276,25 @@ async def test_a_redirect_is_a_failure(start: Start, receiver: Receiver) -> None
     assert (found[0]["response_status"], found[0]["status"], len(receiver.got)) == (302, "pending", 1)
 
 
-async def test_stopping_waits_for_what_is_under_way(start: Start, receiver: Receiver) -> None:
-    """See also the acceptance test in which the server is killed instead."""
-    hooked = await start()
-    receiver.hold.clear()
-    job = await hooked.order(webhook={"url": receiver.url, "events": ["succeeded"]})
-    await receiver.count(1)
-    (one,) = await hooked.deliveries(job=job["id"])
-    assert (one["status"], one["tries"]) == ("pending", 1)
+async def test_stopping_waits_for_what_is_under_way(receiver: Receiver, tmp_path: Path) -> None:
+    """See also the acceptance test, in which the server is killed instead."""
+    async with simulator.running(INSTANT) as worker:
+        given = settings.load(
+            {"data_dir": tmp_path, "port": 0, "workers": [worker.url], "webhooks": {"allow_private": "all"}}
+        )
+        receiver.hold.clear()
+        async with app.running(given) as gateway, httpx.AsyncClient(base_url=gateway.url) as client:
+            hook = {"url": receiver.url, "events": ["succeeded"]}
+            order = {"inputs": {"prompt": "a fox", "steps": 1}, "webhook": hook}
+            job = (await client.post("/v1/templates/sd15/jobs", json=order)).json()
+            await receiver.count(1)
+            answering = asyncio.create_task(_answer_once(gateway.parts.stopping, receiver))
+        await answering
+        async with app.running(given) as gateway, httpx.AsyncClient(base_url=gateway.url) as client:
+            (one,) = (await client.get("/v1/webhooks/deliveries", params={"job": job["id"]})).json()["deliveries"]
+    assert (one["status"], one["tries"], len(receiver.got)) == ("delivered", 1, 1)
+
+
+async def _answer_once(stopping: asyncio.Event, receiver: Receiver) -> None:
+    await stopping.wait()
     receiver.hold.set()
-    assert isinstance(hooked.client, httpx.AsyncClient)
