@@ -25,7 +25,7 @@ FIRST: Final = (
 )  # fmt: skip
 ALL: Final = ("pictures", "audio", "video")
 
-TABLE: Final[str] = """
+TABLE: Final = """
 # pictures
 sdxl_simple_example: prompt=6.text+15.text negative_prompt=7.text+16.text seed=10.noise_seed steps=10.steps+11.steps
     width=5.width height=5.height
@@ -289,5 +289,5 @@ def labels() -> dict[str, dict[str, list[str]]]:
         told = found.setdefault(name, {}) if colon else told
         for word in rest.split():
             role, _, inputs = word.partition("=")
-            told[role] = inputs.split("+")
+            told[role] = [str(target) for target in inputs.split("+")]
     return {name: told for name, told in found.items() if name}
