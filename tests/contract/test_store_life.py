@@ -186,6 +186,18 @@ async def test_a_locked_database_is_unavailable_until_it_is_free(
     await kit.submit_one(impatient_store, clock)
 
 
+def test_what_sqlite_answered_is_on_the_disk(tmp_path: Path) -> None:
+    """Not only in the write-ahead log's file: each commit waits for the disk."""
+    engine = engines.backend(f"sqlite:///{tmp_path}/gateway.db").engine
+    with engine.connect() as connection:
+        found = {
+            pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
+            for pragma in ("journal_mode", "synchronous")
+        }
+    engine.dispose()
+    assert found == {"journal_mode": "wal", "synchronous": 2}
+
+
 @pytest.fixture
 def own_server() -> Iterator[fixtures_postgres.PostgresServer]:
     """A cluster that a test may break."""

@@ -129,11 +129,16 @@ class Site:
 
 @asynccontextmanager
 async def open_site(
-    folder: Path, *, owner: str = "test", patience: dispatch.Patience = QUICK, **options: Any
+    folder: Path,
+    *,
+    owner: str = "test",
+    patience: dispatch.Patience = QUICK,
+    database: str | None = None,
+    **options: Any,
 ) -> AsyncGenerator[Site]:
     """A site over `folder`; leaving it is a sudden death: nothing is handed back."""
     async with AsyncExitStack() as stack:
-        opened = await store.open_store(f"sqlite:///{folder / 'gateway.db'}", clock=time.time)
+        opened = await store.open_store(database or f"sqlite:///{folder / 'gateway.db'}", clock=time.time)
         stack.push_async_callback(opened.close)
         kept = blobs.open_blobs(str(folder / "blobs"))
         news = bus.MemoryBus()

@@ -1,10 +1,13 @@
-"""The blob store goes away for a while: finished work waits, nothing new begins, and everything goes on by itself."""
+"""Blob store or database go away for a while: finished work waits, nothing new begins, everything goes on by itself."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
-from collections.abc import Generator
+import signal
+import sqlite3
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from PIL import Image
 from gateway import simulator
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus, Outcome
+from tests import fixtures_postgres
 from tests.integration.dispatch.site import Site, add, open_site, picture, prompts_of, work
 
 
@@ -87,3 +91,62 @@ async def test_inputs_that_cannot_be_read_cost_no_try(tmp_path: Path) -> None:
         assert (job.status, job.tries) == (JobStatus.SUCCEEDED, 1)
         outcomes = [attempt.outcome for attempt in await site.store.jobs.attempts(job_id)]
         assert outcomes == [Outcome.RELEASED, Outcome.SUCCEEDED]
+
+
+async def finished_on(sim: simulator.Simulator) -> None:
+    """Until the worker has run its first prompt to the end."""
+    async with asyncio.timeout(20):
+        while [prompt["outcome"] for prompt in await prompts_of(sim)][:1] != ["success"]:
+            await asyncio.sleep(0.02)
+
+
+async def goes_on(site: Site, first: model.JobId, sim: simulator.Simulator) -> None:
+    """What ran while the database was away is recorded, what comes now runs, and nothing ran twice."""
+    job = await site.ended(first)
+    assert (job.status, job.tries, len(job.outputs)) == (JobStatus.SUCCEEDED, 1, 1)
+    later = await site.ended(await site.submit(picture()))
+    assert (later.status, later.tries) == (JobStatus.SUCCEEDED, 1)
+    assert len(await prompts_of(sim)) == 2
+
+
+async def test_a_job_that_ends_while_the_database_is_locked(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/gateway.db?timeout=0.05"
+    async with open_site(tmp_path, database=url) as site, simulator.running() as sim:
+        await add(site, sim, "w0")
+        first = await site.submit(work(0.3))
+        await site.running(first)
+        with contextlib.closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await finished_on(sim)
+            with pytest.raises(errors.StoreUnavailable):
+                await site.submit(picture())
+            with pytest.raises(errors.StoreUnavailable):
+                await site.store.check()
+            assert (await site.job(first)).status is JobStatus.RUNNING, "reading still works"
+            other.execute("ROLLBACK")
+        await goes_on(site, first, sim)
+
+
+@pytest.fixture
+def own_server() -> Iterator[fixtures_postgres.PostgresServer]:
+    """A cluster that a test may break."""
+    server = fixtures_postgres.make_server(durable=True)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.mark.postgres
+async def test_a_job_that_ends_while_the_database_is_down(
+    tmp_path: Path, own_server: fixtures_postgres.PostgresServer
+) -> None:
+    async with open_site(tmp_path, database=own_server.url("postgres")) as site, simulator.running() as sim:
+        await add(site, sim, "w0")
+        first = await site.submit(work(0.5))
+        await site.running(first)
+        own_server.stop(signal.SIGQUIT)
+        await finished_on(sim)
+        with pytest.raises(errors.StoreUnavailable):
+            await site.submit(picture())
+        own_server.start()
+        await goes_on(site, first, sim)
