@@ -30,6 +30,11 @@ class Widget:
     source: definitions.Input | None = None
 
     @property
+    def is_choice(self) -> bool:
+        """Whether it is a list to choose from, which shows its first choice where nothing is chosen."""
+        return self.source is not None and self.source.type in {"COMBO", definitions.DYNAMIC_COMBO}
+
+    @property
     def is_dynamic(self) -> bool:
         """Whether its value decides which widgets follow."""
         return self.source is not None and self.source.type == definitions.DYNAMIC_COMBO
@@ -120,6 +125,8 @@ def _draw(definition: definitions.Definition, saved: _InOrder | _ByName) -> Draw
     while todo:
         widget = todo.popleft()
         value = saved.take(widget) if widget.saved else widget.default
+        if value is None and widget.is_choice:
+            value = widget.default
         if widget.sent:
             values[widget.name] = value
         if widget.source is not None and widget.source.options.get("dynamicPrompts"):
