@@ -26,6 +26,7 @@ from gateway.settings import Settings
 
 _log = structlog.get_logger("gateway")
 _POLL_SECONDS = 1.0  #: between two looks at our local workers' processes
+_GONE_MS = 60_000  #: a client whose machine vanished, or that takes nothing, is let go after so long
 _CLOSE_SECONDS = 5  #: for answers that are under way when the server stops
 
 
@@ -72,6 +73,7 @@ async def serve(
             # asyncio does this for sockets that name their protocol, which listening ones do not. Without it an answer
             # of two writes (headers, body) waits 40 ms for the client's delayed acknowledgement.
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_MS)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(_for_ever("HTTP server", server.serve(list(sockets)), stop))
             loops = [group.create_task(_for_ever(name, loop, stop)) for name, loop in built.loops(supervisor)]
