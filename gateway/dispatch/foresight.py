@@ -18,7 +18,7 @@ from gateway.dispatch import inputs
 from gateway.domain import model, placement
 from gateway.domain.comfy import history
 from gateway.domain.comfy.graph import Requirements
-from gateway.domain.costs import book, estimate, eta, memory
+from gateway.domain.costs import book, eta, memory
 
 _REMEMBERED: Final = 4.0  #: times its patience that a job is remembered to have left places to others
 
@@ -105,7 +105,6 @@ class Foresight:
     patience: float = 30.0
     tally: Tally = field(default_factory=Tally)
     passed: dict[model.JobId, float] = field(default_factory=dict[model.JobId, float])
-    usual: estimate.Estimate = field(default_factory=estimate.Estimate)  #: how long any run takes a worker
     _beliefs: dict[model.WorkerId, _Belief] = field(default_factory=dict[model.WorkerId, _Belief])
     _needs: dict[str, book.Needs] = field(default_factory=dict[str, book.Needs])
     _costs_of: dict[model.JobId, book.Cost] = field(default_factory=dict[model.JobId, book.Cost])
@@ -157,7 +156,6 @@ class Foresight:
             self.forget(claim.attempt.worker)
         if entry.verdict is not history.Verdict.SUCCESS or entry.seconds is None or needs is None:
             return
-        self.usual.observe(entry.seconds)
         kind = book.Kind.of(needs, claim.sketch)
         bits = sum(1 << place for place in cached)
         self.costs.observe(kind, run.missing, entry.seconds, worker=claim.attempt.worker, cached=bits)
@@ -196,12 +194,13 @@ class Foresight:
             own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma)
             return eta.of_running(max(0.0, self.clock() - expected.since), own)
         own = self._length(job)
-        if position is None or own is None or not self.usual.count:
+        any_run = self.costs.usual
+        if position is None or own is None or any_run is None:
             return None
         able = [standing for standing in standings if job.requirements_key in standing.accepts]
         now = self.clock()
         busy = [self._worker(standing, now).ready_in for standing in able]
-        usual = eta.Length(seconds=self.usual.seconds, sigma=self.usual.sigma)
+        usual = eta.Length(seconds=any_run.seconds, sigma=any_run.sigma)
         return eta.of_queued(position, busy, usual, own)
 
     def _length(self, job: model.Job) -> eta.Length | None:
@@ -278,8 +277,9 @@ class Foresight:
         if standing.others and standing.is_idle and belief.memory.models:
             belief.memory = belief.memory.emptied()  # somebody else's prompt runs there, with models of its own
         ready_in = sum(_remaining(expected, now) for expected in belief.attempts.values() if expected.is_there)
-        if standing.others and self.usual.count:
-            ready_in += standing.others * self.usual.seconds
+        usual = self.costs.usual
+        if standing.others and usual is not None:
+            ready_in += standing.others * usual.seconds
         return placement.Worker(id=standing.worker, accepts=standing.accepts, ready_in=ready_in, memory=belief.memory)
 
     def chosen(self, choosing: Choosing, claimed: model.Claimed) -> None:

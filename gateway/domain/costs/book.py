@@ -31,6 +31,7 @@ _DOUBT: Final = 0.6  #: and by less than so many of the spreads of their runs
 _SURE: Final = 3  #: runs after which a worker's slowness is believed
 _FACTOR: Final = 30.0  #: no worker is taken to be slower or quicker than this
 _SAVING: Final = 0.5
+_ANY: Final = "*"  #: the key of all runs together
 _MOST: Final = 5_000  #: entries of a table
 
 
@@ -137,6 +138,11 @@ class Costs:
         load = self._load(kind, missing) * factor if missing else 0.0
         return Cost(load=load, run=plain.seconds * kind.work * factor, sigma=plain.sigma)
 
+    @property
+    def usual(self) -> Estimate | None:
+        """How long any run takes, loading included."""
+        return self.runs.get(_ANY)
+
     def factor(self, worker: str) -> float:
         """How much slower than a plain worker this one is; as all others unless it is sure to differ."""
         found = self.slowness.get(worker)
@@ -188,6 +194,7 @@ class Costs:
         """Learn of a run that took `seconds` by its worker's clock."""
         if seconds <= 0:
             return
+        self.runs.observe(_ANY, seconds)
         plain = self.runs.get(_key(kind))
         warm = (self.runs.get(_key(kind, cached)) if cached else None) or plain
         if missing:

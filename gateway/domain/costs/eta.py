@@ -7,6 +7,7 @@ does. p50 is as likely too early as too late; nine in ten jobs are done by p90, 
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,13 +50,33 @@ def of_queued(position: int, busy: Sequence[float], usual: Length, own: Length) 
     """
     if not busy:
         return None
-    places = len(busy)
-    first = sorted(busy)[min(position, places) - 1]
-    starts = max(first, (usual.mean * (position - places) + sum(busy)) / places)
+    starts = _start(position, busy, usual.mean)
     ahead = max(0, position - 1)
-    doubt = math.hypot(math.sqrt(ahead) * usual.deviation / places, own.deviation)
+    doubt = math.hypot(math.sqrt(ahead) * usual.deviation / len(busy), own.deviation)
     middle = starts + own.seconds
     return Eta(p50=middle, p90=middle + _NINE_IN_TEN * doubt)
+
+
+def _start(position: int, busy: Sequence[float], each: float) -> float:
+    """When the job at this place starts, if all before it take as long. Most rounds are skipped, not played."""
+    skipped = _level(position, sorted(busy), each) - each
+    rounds = [math.ceil((skipped - first) / each) if skipped > first else 0 for first in busy]
+    upcoming = [first + count * each for first, count in zip(busy, rounds, strict=True)]
+    heapq.heapify(upcoming)
+    for _ in range(min(position - sum(rounds), 4 * len(busy)) - 1):
+        heapq.heapreplace(upcoming, upcoming[0] + each)
+    return upcoming[0]
+
+
+def _level(position: int, busy: Sequence[float], each: float) -> float:
+    """About when so many jobs have started, as water finds its level over the (sorted) times when workers are free."""
+    total = 0.0
+    for count, first in enumerate(busy, start=1):
+        total += first
+        level = (each * (position - count) + total) / count
+        if count == len(busy) or level <= busy[count]:
+            return level
+    return 0.0
 
 
 def of_running(elapsed: float, own: Length) -> Eta:

@@ -24,8 +24,10 @@ def length(seconds: float, sigma: float = 0.0) -> eta.Length:
         (3, [3.0, 3.0], 7.0),
         (1, [9.0, 0.0], 2.0),
         (101, [0.0], 202.0),
+        (5, [0.0, 100.0], 10.0),
+        (1000, [0.0, 1.0, 50.0], 684.0),
     ],
-    ids=["idle", "first free", "second free", "a round later", "one is idle", "a long queue"],
+    ids=["idle", "first", "second", "a round later", "one is idle", "a long queue", "one is away", "many rounds"],
 )
 def test_with_equal_jobs_it_is_exact(position: int, busy: list[float], expected: float) -> None:
     found = eta.of_queued(position, busy, length(2.0), length(2.0))
