@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from gateway.domain import errors
 from gateway.domain import model as domain
 from gateway.domain.comfy import graph as graphs
+from gateway.domain.pipelines import model as pipelines
 
 MAX_SEED = 2**64 - 1
 
@@ -125,6 +126,7 @@ class Template:
     retention: float | None = None  #: seconds that its jobs and their outputs are kept; None: as long as any job
     inferred: bool = False  #: the parameters were found by walking the graph
     source: str | None = None  #: the file it came from
+    pipeline: pipelines.Pipeline | None = None  #: what it is made of, if it is no workflow but several in a row
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  #: contents of the `default_file`s
 
     def parameter(self, name: str) -> Parameter | None:

@@ -87,16 +87,16 @@ def _seconds(value: object) -> object:
 
 
 _SPAN: Final = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[smhd])")
-_Seconds = Annotated[float, pydantic.BeforeValidator(_seconds), pydantic.Field(gt=0)]
+Seconds = Annotated[float, pydantic.BeforeValidator(_seconds), pydantic.Field(gt=0)]
 
 
 class LimitsTable(_Table):
     """`[limits]`: how often its jobs are tried, and how long they may take."""
 
     tries: Annotated[int, pydantic.Field(ge=1, le=100)] | None = None
-    queue: _Seconds | None = None
-    run: _Seconds | None = None
-    idle: _Seconds | None = None
+    queue: Seconds | None = None
+    run: Seconds | None = None
+    idle: Seconds | None = None
 
 
 class Sidecar(_Table):
@@ -109,7 +109,7 @@ class Sidecar(_Table):
     outputs: dict[Name, OutputTable] = pydantic.Field(default_factory=dict[str, OutputTable])
     requirements: RequirementsTable = pydantic.Field(default_factory=RequirementsTable)
     limits: LimitsTable = pydantic.Field(default_factory=LimitsTable)
-    retention: _Seconds | None = None  #: that its jobs and their outputs are kept
+    retention: Seconds | None = None  #: that its jobs and their outputs are kept
 
 
 def read_sidecar(text: str, source: str) -> Sidecar:
