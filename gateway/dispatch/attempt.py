@@ -15,23 +15,13 @@ from typing import Final
 
 import structlog
 
-from gateway.dispatch import collect, endings, inputs, link, room, tools
+from gateway.dispatch import blaming, collect, endings, inputs, link, looking, room, tools
 from gateway.domain import errors, model, retrying, verdict
 from gateway.domain.comfy import history, watch
 from gateway.domain.states import Outcome
 
 _log = structlog.get_logger("gateway.attempt")
 _FOLDER: Final = "gw"
-
-
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """The worker knows the prompt neither as queued nor as ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Present:
-    """The prompt waits or runs there."""
 
 
 class _Over(Exception):
@@ -44,8 +34,8 @@ class _Over(Exception):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class AttemptRun:
-    """Drives one claim on one worker. `on_start` is called when it is seen to run there, `on_free` once, when the worker
-    can take its next job: as soon as the run has ended there, before we read its history or fetch its files.
+    """Drives one claim on one worker. `on_start` is called when it is seen to run there, `on_free` once, when the
+    worker can take its next job: as soon as the run has ended there, before we read its history or fetch its files.
     `make_room` frees the card's memory, `may_post` says whether the worker's lease outlasts a POST, `was_restarted`
     whether somebody had the worker restarted since."""
 
@@ -217,7 +207,7 @@ class AttemptRun:
         _log.warning("post_answer_lost", attempt=self.id, worker=self.link.worker.id, reason=error.message)
         for _ in range(2):
             found = await self._look_patiently()
-            if not isinstance(found, _Missing):
+            if not isinstance(found, looking.Missing):
                 self._mark_posted()
                 return
             await asyncio.sleep(self.tools.patience.no_socket)
@@ -273,15 +263,15 @@ class AttemptRun:
     async def _adopt(self) -> None:
         """After a restart of the gateway: the worker says what became of the prompt."""
         found = await self._look_patiently()
-        if isinstance(found, _Missing):
+        if isinstance(found, looking.Missing):
             found = await self._look_patiently()
-        if isinstance(found, _Missing):
+        if isinstance(found, looking.Missing):
             self.link.condemn(self.id)
             raise self._over(
                 _end(Outcome.LOST, "the gateway restarted, and the worker does not know the prompt any more")
             )
         self._mark_posted()
-        state = "still has it" if isinstance(found, _Present) else "had finished it"
+        state = "still has it" if isinstance(found, looking.Present) else "had finished it"
         _log.info("adopt", job=self.claim.job_id, attempt=self.id, worker=self.link.worker.id, found=state)
 
     async def _until_ended(self) -> history.HistoryEntry:
@@ -307,10 +297,10 @@ class AttemptRun:
             if isinstance(found, history.HistoryEntry):
                 return found
             pause = min(pause * 2, 0.5)
-            missing = missing + 1 if isinstance(found, _Missing) else 0
+            missing = missing + 1 if isinstance(found, looking.Missing) else 0
             if missing >= 2:
                 raise self._gone("the worker does not know the prompt any more", forgotten=True)
-            if self._hint is watch.EndHint.WRITTEN and isinstance(found, _Present):
+            if self._hint is watch.EndHint.WRITTEN and isinstance(found, looking.Present):
                 self._hint = None
 
     def _wait_seconds(self, canceled_at: float) -> float:
@@ -358,13 +348,13 @@ class AttemptRun:
         except errors.WorkerError as error:
             _log.info("cancel_not_heard", attempt=self.id, worker=self.link.worker.id, reason=error.message)
 
-    async def _look_patiently(self, *, history_first: bool = False) -> history.HistoryEntry | _Present | _Missing:
+    async def _look_patiently(self, *, history_first: bool = False) -> looking.Found:
         """Ask the worker for the prompt, bearing with a worker that does not answer for a while."""
         patience, clock = self.tools.patience, self.tools.clock
         silent_since: float | None = None
         while True:
             try:
-                return await self._look(history_first=history_first)
+                return self._noted(await looking.look(self.link.client, self.id, history_first=history_first))
             except errors.WorkerError as error:
                 silent_since = silent_since if silent_since is not None else clock()
                 refused = isinstance(error, errors.WorkerUnreachable) and error.refused
@@ -373,31 +363,26 @@ class AttemptRun:
                     raise self._gone(f"the worker is gone: {error.message}", refused=refused) from None
             await self._rest(min(patience.no_socket, patience.refused / 4))
 
-    async def _look(self, *, history_first: bool) -> history.HistoryEntry | _Present | _Missing:
-        client = self.link.client
-        if history_first:
-            entry = await client.history(self.id)
-            if entry is not None:
-                return entry
-        there = await client.queue()
-        if self.id in there:
-            if self.id in there.running:
-                self.running_since = self.running_since or self.tools.clock()
-            return _Present()
-        return await client.history(self.id) or _Missing()
+    def _noted(self, found: looking.Found) -> looking.Found:
+        if isinstance(found, looking.Present) and found.running:
+            self.running_since = self.running_since or self.tools.clock()
+        return found
 
     def _gone(self, reason: str, *, refused: bool = False, forgotten: bool = False) -> _Over:
         """The worker is gone, or it is a new process at the old address."""
         self.link.condemn(self.id)
         if self.cancel_asked:
             return self._over(_end(Outcome.CANCELED, "canceled"))
-        cut = self._posted_as is not None and self._posted_as != self.link.client_id
-        ran = self.running_since is not None or (self._posted_as is not None and self.link.has_only(self.id))
-        died = ran and (refused or (forgotten and cut))
-        if not died or self.was_restarted(self.claim.attempt.created_at):
+        if self.was_restarted(self.claim.attempt.created_at):
             return self._over(_end(Outcome.LOST, reason))
-        reason = f"the worker's process ended while it ran this: {reason}"
-        return self._over(_end(Outcome.LOST, reason, model.JobError(code=retrying.WORKER_DIED, message=reason)))
+        lost = blaming.Vanished(
+            reason=reason,
+            refused=refused,
+            forgotten=forgotten,
+            posted_as=self._posted_as,
+            ran=self.running_since is not None,
+        )
+        return self._over(blaming.after_loss(self.link, self.id, lost))
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -408,7 +393,7 @@ class AttemptRun:
         end = verdict.of_history(entry, blocked=blocked, cancel_asked=self.cancel_asked, overdue=self.overdue)
         began = self.tools.clock() - entry.seconds if entry.seconds is not None else self.started_at
         if end.error is not None and end.error.code == retrying.CUDA_FAULT:
-            end = self._after_cuda_fault(end, end.error)
+            end = blaming.after_cuda_fault(self.link, self.id, end, end.error)
         if end.error is not None and end.error.code == retrying.OUT_OF_MEMORY and end.outcome is Outcome.BROKEN:
             return self._out_of_memory(end.error, began)
         if end.outcome is not Outcome.SUCCEEDED or self._collector is None:
@@ -433,28 +418,8 @@ class AttemptRun:
         if vram is not None:
             learning.memory.fitted(self.claim.family, self.claim.size, vram=vram, alone=self.alone)
 
-    def _after_cuda_fault(self, end: verdict.Verdict, error: model.JobError) -> verdict.Verdict:
-        """Nothing runs there until it restarts. Who came after the one that broke it is not to blame."""
-        was_broken = self.link.state is link.LinkState.QUARANTINED
-        if not was_broken:
-            reason = f"a CUDA fault: {error.message}; nothing runs there until it restarts"
-            self.link.quarantine(reason, marks=(self.id,))
-        if self.link.broken_by is not None:
-            was_broken = self.link.broken_by != self.id
-        if was_broken:
-            return _end(Outcome.RELEASED, f"the worker was broken before: {self.link.reason}")
-        return end
-
     def _out_of_memory(self, error: model.JobError, began: float | None) -> model.Ending:
-        facts = self.link.facts
-        trouble = room.Trouble(
-            claim=self.claim,
-            error=error,
-            worker=self.link.worker.id,
-            vram=facts.vram_total,
-            vram_free=facts.vram_free,
-            alone=self.alone,
-        )
+        trouble = room.Trouble(claim=self.claim, error=error, link=self.link, alone=self.alone)
         found = room.consequence(trouble, self.tools)
         end = _end(found.outcome, found.error.message, found.error)
         return self._ending(end, started_at=began, made=endings.Made(room=found.room, avoid=found.avoid))

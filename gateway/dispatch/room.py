@@ -60,10 +60,8 @@ class Trouble:
 
     claim: model.Claim
     error: model.JobError
-    worker: model.WorkerId
-    vram: int | None
-    vram_free: int | None
-    alone: bool
+    link: link.Link
+    alone: bool  #: it had the card for itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +76,14 @@ class Consequence:
 
 def consequence(trouble: Trouble, with_: tools.Tools) -> Consequence:
     """Learn from it, and say what comes next."""
-    claim, vram = trouble.claim, trouble.vram
+    claim, facts, worker = trouble.claim, trouble.link.facts, trouble.link.worker.id
+    vram = facts.vram_total
     if vram is not None:
         with_.learning.memory.ran_out(claim.family, claim.size, vram=vram, alone=trouble.alone)
-    where = memory.Where(worker=trouble.worker, vram=vram, vram_free=trouble.vram_free, alone=trouble.alone)
+    where = memory.Where(worker=worker, vram=vram, vram_free=facts.vram_free, alone=trouble.alone)
     error = memory.explained(trouble.error, where, sizes.largest(graph.Graph(orjson.loads(claim.graph))))
     until = with_.clock() + with_.patience.alone
-    room = memory.next_room(claim.room, worker=trouble.worker, vram=vram, alone=trouble.alone, until=until)
+    room = memory.next_room(claim.room, worker=worker, vram=vram, alone=trouble.alone, until=until)
     if trouble.alone and vram is not None and not with_.larger(claim, room.more_than):
         return Consequence(outcome=Outcome.FAILED, error=error)
     return Consequence(outcome=Outcome.BROKEN, error=error, room=room, avoid=trouble.alone)
