@@ -21,7 +21,6 @@ from gateway.supervisor import comfyui, listening
 
 State = Literal["ok", "note", "wrong"]
 _LOW_DISK = 5 * 2**30
-_FULL_DISK = 2**28
 _TORCH = (
     "import torch; cuda = torch.cuda.is_available(); "
     "print(torch.__version__, ('with ' + torch.cuda.get_device_name(0)) if cuda else 'without a GPU')"
@@ -63,7 +62,7 @@ async def everything(given: Settings) -> list[Finding]:
     except errors.ConfigError as error:
         return [*findings, _wrong("data directory", error.message, "choose another with --data-dir")]
     owner = datadir.holder(data)
-    findings += [_data(data, owner), _disk(data), _listening(given, owner)]
+    findings += [_data(data, owner), _disk(given, data), _listening(given, owner)]
     findings += [finding async for finding in _storage(given, data)]
     findings += [*_templates(given), *_gpus(given)]
     findings += [finding async for finding in _comfyui(given)]
@@ -88,10 +87,12 @@ def _data(data: datadir.DataDir, owner: int | None) -> Finding:
     return _ok("data directory", f"{data.path}, free")
 
 
-def _disk(data: datadir.DataDir) -> Finding:
+def _disk(given: Settings, data: datadir.DataDir) -> Finding:
+    floor = given.limits.free_disk
     free = shutil.disk_usage(data.path).free
     told = f"{free / 2**30:.1f} GB free for pictures and jobs"
-    if free < _FULL_DISK:
+    if free < floor:
+        told += f", and orders are refused below {floor / 2**30:.1f} GB (limits.free_disk)"
         return _wrong("disk", told, "make room, or choose --data-dir on another disk")
     return _note("disk", told, "that may not last long") if free < _LOW_DISK else _ok("disk", told)
 
