@@ -14,13 +14,24 @@ from sqlalchemy.pool import Pool
 
 from gateway import ports
 from gateway.adapters.store import engines, open_store
-from gateway.domain import model
+from gateway.domain import deliveries, model, webhooks
+from gateway.domain.deliveries import DeliveryStatus
 from gateway.domain.states import JobStatus, Outcome
 from tests.contract import store_kit as kit
 
-#: A scan of these reads every row; through these indexes it reads only what is queued, open or due.
-GROWS = r"SCAN (jobs|job_graphs|job_assets|job_metadata|outputs|assets|attempts|events|batches|idempotency_keys)"
-SMALL = r"USING (COVERING )?INDEX (ix_jobs_fair|ix_jobs_class|ix_attempts_open|uq_attempts_open)"
+#: A scan of these reads every row; through these indexes it reads only what is queued, open, due or dead.
+GROWS = (
+    r"SCAN (jobs|job_graphs|job_assets|job_metadata|outputs|assets|attempts|events|batches|idempotency_keys|deliveries)"
+)
+_SMALL = (
+    "ix_jobs_fair",
+    "ix_jobs_class",
+    "ix_attempts_open",
+    "uq_attempts_open",
+    "ix_deliveries_due",
+    "ix_deliveries_dead",
+)
+SMALL = rf"USING (COVERING )?INDEX ({'|'.join(_SMALL)})"
 COUNTING = (
     "GROUP BY jobs.status",  # metrics read the index of what has ended, at most once a second
     "GROUP BY assets.hash",  # a disk budget weighs all records, for a twentieth of the time at most
@@ -98,11 +109,51 @@ async def play(store: ports.Store, clock: kit.Clock) -> None:
     await store.queue.evict(now=clock.now + 1e7, excess=1)
 
 
+async def play_webhooks(store: ports.Store, clock: kit.Clock) -> None:
+    """Everything that is done about deliveries, once."""
+    job = await kit.submit_one(store, clock, webhook=webhooks.Webhook(url="https://a.example"))
+    for outcome in (Outcome.LOST, Outcome.SUCCEEDED):
+        (claim,) = await kit.claim(store, await kit.lease(store, "w1", accepts=[kit.PLAIN]), clock)
+        await store.queue.add_outputs(claim.attempt.id, [kit.new_output(clock, job.id)])
+        await store.queue.settle(claim.attempt.id, kit.ending(clock, outcome))
+    statuses = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
+    for status in statuses:
+        (one,) = await store.deliveries.claim(
+            owner="here", now=clock.now, seconds=9.0, limit=9, busy={"b.example:443": 9}, per_host=9
+        )
+        verdict = deliveries.Verdict(status=status, due=clock.now, gone=status is DeliveryStatus.DEAD)
+        assert await store.deliveries.finish(one, verdict, now=clock.now)
+        await store.deliveries.get(kit.TENANT, one.id)
+        await store.deliveries.redeliver(kit.TENANT, one.id, now=clock.now)
+    for want in (
+        deliveries.DeliveryFilter(),
+        deliveries.DeliveryFilter(statuses=frozenset(statuses[1:])),
+        deliveries.DeliveryFilter(job_id=job.id),
+    ):
+        page = await store.deliveries.page(kit.TENANT, want, limit=1, cursor=None)
+        await store.deliveries.page(kit.TENANT, want, limit=1, cursor=page.next_cursor)
+    await store.deliveries.backlog()
+    assert await store.deliveries.forget(ended_before=clock.now + 1)
+
+
+async def test_a_job_without_a_webhook_executes_nothing_about_webhooks(
+    statements: dict[str, str], tmp_path: Path, clock: kit.Clock
+) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/gateway.db", clock=clock)
+    statements.clear()
+    await play(store, clock)
+    await store.close()
+    about = [sql for sql in statements if "deliveries" in sql]
+    # Only retention looks whether something is owed, and that only where the column is not empty.
+    assert all("jobs.webhook IS NULL OR NOT" in sql for sql in about)
+
+
 async def test_plans(statements: dict[str, str], tmp_path: Path, clock: kit.Clock) -> None:
     url = f"sqlite:///{tmp_path}/gateway.db"
     store = await open_store(url, clock=clock)
     statements.clear()
     await play(store, clock)
+    await play_webhooks(store, clock)
     await store.close()
     ours = [sql for sql in statements.values() if sql.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))]
     assert len(ours) > 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -39,6 +40,13 @@ class Hooked:
 
     async def deliveries(self, **query: str) -> list[dict[str, Any]]:
         return (await self.get("/v1/webhooks/deliveries", **query))["deliveries"]
+
+    async def until(self, enough: Callable[[list[dict[str, Any]]], object], **query: str) -> list[dict[str, Any]]:
+        """Wait until the deliveries are so: an answer is noted after it came."""
+        async with asyncio.timeout(20):
+            while not enough(found := await self.deliveries(**query)):
+                await asyncio.sleep(0.01)
+        return found
 
 
 @pytest.fixture
