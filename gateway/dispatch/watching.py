@@ -111,7 +111,19 @@ class Watchdog:
             await self._read_log(member, now)
         for run in runs:
             signs = _signs(member, run, silent=silent, now=now, asks=self.care.ask)
-            self._act(member, runs, run, watchdog.judge(signs, self._bounds(run)))
+            finding = watchdog.judge(signs, self._bounds(run))
+            if finding.judgement is Judgement.BLOCKED:
+                await self._put_aside(member, runs, finding.reason)
+                return
+            self._act(member, runs, run, finding)
+
+    @staticmethod
+    async def _put_aside(member: fleet.Member, runs: Sequence[attempt.AttemptRun], reason: str) -> None:
+        """Nothing gets through to this worker until what blocks it is gone; who waited is not to blame."""
+        blocking = (await member.link.client.queue()).running
+        member.link.quarantine(reason, marks=blocking, stuck=True)
+        for run in runs:
+            run.give_up(verdict.Verdict(outcome=Outcome.RELEASED, reason=f"the worker is blocked: {reason}"))
 
     @staticmethod
     async def _read_log(member: fleet.Member, now: float) -> None:
@@ -165,9 +177,11 @@ def _last_word(run: attempt.AttemptRun, reason: str) -> verdict.Verdict:
 def _signs(member: fleet.Member, run: attempt.AttemptRun, *, silent: float, now: float, asks: float) -> watchdog.Signs:
     process = member.process
     log_quiet = member.log.quiet(now) if silent >= asks else None
+    nothing_runs = all(other.running_since is None for other in member.runs.values())
     return watchdog.Signs(
         silent=silent if run.hears else None,
         running=None if run.running_since is None else now - run.running_since,
+        waiting=now - run.posted_at if nothing_runs and run.posted_at is not None else None,
         cpu_idle=process.idle_seconds if process else None,
         gpu_idle=process.gpu_idle_seconds if process else None,
         log_quiet=log_quiet,

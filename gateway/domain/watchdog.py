@@ -32,6 +32,7 @@ class Judgement(StrEnum):
     WAIT = "wait"
     TOO_LONG = "too_long"  #: the run is over a limit: stop it
     DEAD = "dead"  #: nothing runs on this worker any more
+    BLOCKED = "blocked"  #: what others run there holds up its queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Signs:
 
     silent: float | None  #: since the worker last told anything about it; None: its frames do not reach us
     running: float | None = None  #: since it was first seen to run; None: it waits there
+    waiting: float | None = None  #: since it was sent, while nothing of ours runs there
     cpu_idle: float | None = None
     gpu_idle: float | None = None
     log_quiet: float | None = None
@@ -82,7 +84,7 @@ def judge(signs: Signs, bounds: Bounds) -> Finding:
             reason=f"its execution thread is dead: it answers, but {_nothing(signs)} for {_span(signs.quiet)}",
         )
     if signs.running is None:
-        return Finding(judgement=Judgement.WAIT)
+        return _waiting(signs, bounds)
     if signs.running >= bounds.run:
         return Finding(
             judgement=Judgement.TOO_LONG,
@@ -95,6 +97,14 @@ def judge(signs: Signs, bounds: Bounds) -> Finding:
             f"and {_span(bounds.idle)} is the limit for jobs of its kind",
         )
     return Finding(judgement=Judgement.WAIT)
+
+
+def _waiting(signs: Signs, bounds: Bounds) -> Finding:
+    """It has not begun: what others run there may take its time, like a run of ours."""
+    if signs.waiting is None or min(signs.waiting, signs.quiet) < bounds.idle:
+        return Finding(judgement=Judgement.WAIT)
+    reason = f"what others run there holds up its queue for {_span(signs.waiting)}"
+    return Finding(judgement=Judgement.BLOCKED, reason=reason)
 
 
 def _nothing(signs: Signs) -> str:

@@ -29,6 +29,11 @@ BOUNDS = watchdog.Bounds(run=1000, idle=300, dead=120)
         (Signs(silent=310, running=310), Judgement.TOO_LONG),
         (Signs(silent=310, running=310, log_quiet=5), Judgement.WAIT),
         (Signs(silent=310), Judgement.WAIT),
+        # What was sent waits behind what others run: as long as a run of its kind may be silent.
+        (Signs(silent=310, waiting=290), Judgement.WAIT),
+        (Signs(silent=310, waiting=310), Judgement.BLOCKED),
+        (Signs(silent=310, waiting=310, log_quiet=5), Judgement.WAIT),
+        (Signs(silent=310, waiting=310, cpu_idle=0), Judgement.WAIT),
         # Frames that cannot reach us are no silence.
         (Signs(silent=None, running=900), Judgement.WAIT),
         (Signs(silent=None, running=900, log_quiet=900), Judgement.WAIT),

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from gateway import dispatch, simulator
 from gateway.domain import model
 from gateway.domain.states import JobStatus, Outcome
@@ -23,6 +25,12 @@ def blind_work(seconds: float) -> dict[str, Any]:
         "2": {"class_type": "WTBlock", "inputs": {"image": ["1", 0], "seconds": seconds, "tag": "t"}},
         "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
     }
+
+
+async def post(sim: simulator.Simulator, graph: dict[str, Any]) -> None:
+    """Somebody else sends a prompt."""
+    async with aiohttp.ClientSession() as session, session.post(f"{sim.url}/prompt", json={"prompt": graph}) as answer:
+        assert answer.status == 200
 
 
 async def codes(site: Site, job_id: str) -> list[tuple[str, Outcome | None, str | None]]:
@@ -96,6 +104,19 @@ async def test_a_stuck_worker_that_goes_on_is_released(tmp_path: Path) -> None:
         assert job.error.code == "timeout"
         await site.worker_ready("w0")
         assert (await site.ended(await site.submit(picture()))).status is JobStatus.SUCCEEDED
+
+
+async def test_who_waits_behind_a_strangers_prompt_that_hangs_goes_elsewhere(tmp_path: Path) -> None:
+    async with open_site(tmp_path, care=QUICK) as site, simulator.running(BLIND) as sim, simulator.running() as good:
+        await post(sim, blind_work(4))
+        await add(site, sim, "w0")
+        job_id = await site.submit(picture(), limits=model.Limits(idle=0.5))
+        view = await site.worker_is("w0", lambda view: view.state == "quarantined")
+        assert (view.last_error or "").startswith("what others run there holds up its queue for ")
+        await add(site, good, "w1")
+        job = await site.ended(job_id)
+        assert (job.status, job.worker, job.tries) == (JobStatus.SUCCEEDED, "w1", 1)
+        await site.worker_ready("w0")  # the stranger's prompt has ended
 
 
 async def test_a_run_over_its_limit_is_stopped_and_its_worker_goes_on(tmp_path: Path) -> None:
