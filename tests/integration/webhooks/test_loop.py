@@ -72,7 +72,9 @@ def render(hook: webhooks.Webhook, owed: deliveries.Delivery, job: model.Job) ->
 
 
 @contextlib.asynccontextmanager
-async def delivering(opened: ports.Store, clock: kit.Clock, outgoing: Played) -> AsyncGenerator[None]:
+async def delivering(
+    opened: ports.Store, clock: kit.Clock, outgoing: Played, *, owner: str = "here"
+) -> AsyncGenerator[None]:
     ties = delivery.Ties(
         deliveries=opened.deliveries,
         jobs=opened.jobs,
@@ -87,7 +89,7 @@ async def delivering(opened: ports.Store, clock: kit.Clock, outgoing: Played) ->
         chance=lambda: 0.5,
     )
     loop = asyncio.create_task(
-        delivery.Deliverer(ties, delivery.Options(owner="here", look_again=0.01, keep=1000.0, sweep=1.0)).run()
+        delivery.Deliverer(ties, delivery.Options(owner=owner, look_again=0.01, keep=1000.0, sweep=1.0)).run()
     )
     try:
         yield
@@ -168,3 +170,20 @@ async def test_everything_owed_at_once_arrives_once(site: Site) -> None:
     for job in jobs:
         await site.until(job, lambda one: one.status is DeliveryStatus.DELIVERED)
     assert len(site.outgoing.ids) == len(set(site.outgoing.ids)) == 60
+
+
+@pytest.mark.postgres
+async def test_two_gateways_on_one_database_tell_each_thing_once(postgres_url: str) -> None:
+    clock, outgoing = kit.Clock(), Played()
+    async with contextlib.AsyncExitStack() as stack:
+        opened: list[ports.Store] = []
+        for _ in range(2):
+            opened.append(await store.open_store(postgres_url, clock=clock))
+            stack.push_async_callback(opened[-1].close)
+        site = Site(store=opened[0], clock=clock, outgoing=outgoing)
+        jobs = [await site.canceled(url=f"https://host{number % 5}.example/") for number in range(40)]
+        for number, each in enumerate(opened):
+            await stack.enter_async_context(delivering(each, clock, outgoing, owner=f"host{number}"))
+        for job in jobs:
+            await site.until(job, lambda one: one.status is DeliveryStatus.DELIVERED)
+        assert len(outgoing.ids) == len(set(outgoing.ids)) == 40
