@@ -352,7 +352,7 @@ class Dispatch:
         return fitting.Fitting(
             choose=ahead.Sparing(choose=self._ties.choose or placing, workers=len(self._fleet.members)),
             places=lambda: self._fleet.places(self._requirements),
-            demand=self._learning.memory.demand,
+            demand=self._learning.memory.demand if self._learning.memory else None,
             now=now,
         )
 

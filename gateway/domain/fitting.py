@@ -38,7 +38,7 @@ class Fitting:
 
     choose: Choose
     places: Callable[[], Places]  #: only asked when some job needs it
-    demand: Callable[[str, int], memory.Demand]
+    demand: Callable[[str, int], memory.Demand] | None  #: None: nothing was learned
     now: float
     alone: set[model.JobId] = field(default_factory=set[model.JobId])
     _taken: set[model.WorkerId] = field(default_factory=set[model.WorkerId])
@@ -52,7 +52,10 @@ class Fitting:
         return self._walk(candidates, list(slots))
 
     def _is_special(self, candidate: model.Candidate) -> bool:
-        return bool(candidate.room or candidate.avoid or self.demand(candidate.family, candidate.size))
+        return bool(candidate.room or candidate.avoid or (self.demand is not None and self._demand(candidate)))
+
+    def _demand(self, candidate: model.Candidate) -> memory.Demand:
+        return memory.NOTHING if self.demand is None else self.demand(candidate.family, candidate.size)
 
     def _walk(self, candidates: Sequence[model.Candidate], slots: list[model.Slot]) -> list[model.Assignment]:
         """In fair order: those before a job that needs a card for itself choose before it, those behind it after."""
@@ -107,7 +110,7 @@ class Fitting:
 
     def _need(self, candidate: model.Candidate, places: Places, slots: Sequence[model.Slot]) -> _Need:
         able = [worker for worker, place in places.items() if candidate.requirements_key in place.accepts]
-        demand = self.demand(candidate.family, candidate.size)
+        demand = self._demand(candidate)
         room = candidate.room or model.Room()
         own = [worker for worker in able if worker == room.alone_on]
         if own and self.now < room.until:

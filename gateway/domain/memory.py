@@ -29,7 +29,7 @@ class Demand:
         return bool(self.more_than or self.tight)
 
 
-_NOTHING: Final = Demand()
+NOTHING: Final = Demand()
 
 
 @dataclass(slots=True)
@@ -47,11 +47,14 @@ class Memory:
     _families: dict[str, _Facts] = field(default_factory=dict[str, _Facts])
     _changed: set[str] = field(default_factory=set[str])
 
+    def __bool__(self) -> bool:
+        return bool(self._families)
+
     def demand(self, family: str, size: int) -> Demand:
         """What a job of this size needs."""
         facts = self._families.get(family)
         if facts is None:
-            return _NOTHING
+            return NOTHING
         return Demand(more_than=_at(facts.too_small, size), tight=_at(facts.tight, size))
 
     def ran_out(self, family: str, size: int, *, vram: int, alone: bool) -> None:

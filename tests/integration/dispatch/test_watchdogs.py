@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,19 @@ async def test_a_graph_that_takes_down_two_workers_is_not_given_to_a_third(tmp_p
         assert len({worker for worker, _, _ in downed}) == 2
         assert [code for _, _, code in downed] == ["worker_died"] * 2
         assert [sim.crashed.is_set() for sim in sims].count(True) == 2
+
+
+async def test_a_process_that_a_person_had_restarted_was_not_taken_down(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, simulator.running() as sim, simulator.running() as other:
+        process = await joined(site, sim)
+        job_id = await site.submit(work(5))
+        await site.worker_is("sim0", lambda view: any(job.progress for job in view.jobs))
+        await site.dispatch.processes_changed([dataclasses.replace(process, restart_asked_at=time.time())])
+        sim.crash()
+        await add(site, other, "w1")
+        await site.until(job_id, lambda job: job.tries == 1)
+        ((_, outcome, code), *_) = await codes(site, job_id)
+        assert (outcome, code) == (Outcome.LOST, "worker_lost")
 
 
 async def test_after_so_many_jobs_a_process_of_ours_is_started_anew(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ async def test_the_server_asks_the_supervisor(tmp_path: Path) -> None:
             (seen,) = await client.workers()
             assert seen.pid not in {None, first}
             assert one.last_exit == "restarted: it looks dead"
+            assert seen.restart_asked_at is not None
             with pytest.raises(errors.NotFound):
                 await client.restart(model.WorkerId("other"), "why not")
         with pytest.raises(errors.Unavailable):
