@@ -156,7 +156,8 @@ def _key_option(word: str) -> tuple[str, object]:
     """What may follow a key: `admin`, `weight=2`, `max_queued=500` …"""
     name, equals, value = word.partition("=")
     if name not in {"admin", *KEY_LIMITS} or bool(equals) != (name != "admin"):
-        raise ValueError(f"behind an API key comes admin, {', '.join(f'{each}=N' for each in KEY_LIMITS)}, not {name}")
+        known = ", ".join(f"{each}=N" for each in KEY_LIMITS)  # the word itself may be part of a key with a space
+        raise ValueError(f"a key has no spaces, and behind it comes nothing but admin, {known}")
     return name, value if equals else True
 
 
@@ -514,6 +515,7 @@ def _key_of(file: Path, number: int, line: str) -> ApiKey:
 def redacted(settings: Settings) -> dict[str, Any]:
     """The settings as JSON, with secrets and passwords hidden: for people's eyes."""
     shown = settings.model_dump(mode="json")
+    shown["api_keys"] = [key.model_dump(mode="json", exclude_defaults=True) for key in settings.api_keys]
     if settings.database:
         shown["database"] = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", settings.database)
     return shown

@@ -33,7 +33,7 @@ def test_a_machine_in_order(tmp_path: Path) -> None:
     assert not [finding for finding in findings.values() if finding["state"] == "wrong"]
     for name in ("Python", "data directory", "address", "database", "blobs", "templates"):
         assert findings[name]["state"] == "ok", name
-    assert settings["api_keys"] == [{"name": "app", "key": "**********", "tenant": "default"}]
+    assert settings["api_keys"] == [{"name": "app", "key": "**********"}]
 
 
 def test_everything_that_is_wrong_is_told_with_the_way_out(tmp_path: Path) -> None:

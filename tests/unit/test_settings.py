@@ -127,6 +127,45 @@ def test_key_names_differ() -> None:
         settings.load({"api_keys": [f"app:{KEY}", f"app:{KEY}1"]})
 
 
+def test_words_behind_a_key_give_rights_and_bounds(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(
+        f"root:{KEY} admin\nshop@shop:{KEY}1 max_queued=500 max_queued_bytes=1MiB max_running=4 weight=2.5\n"
+    )
+    root, shop = settings.load({"api_keys_file": keys}).all_api_keys
+    assert (root.admin, dict(root.limits)) == (True, {})
+    bounds = {"weight": 2.5, "max_queued": 500, "max_queued_bytes": 2**20, "max_running": 4}
+    assert (shop.admin, dict(shop.limits)) == (False, bounds)
+    assert settings.tenant_limits([root, shop]) == {"default": {}, "shop": bounds}
+    assert settings_reference.in_words(shop).startswith("shop@shop:*** weight=2.5 max_queued=500")
+
+
+def test_a_table_says_the_same(tmp_path: Path) -> None:
+    given = {"name": "root", "key": KEY, "admin": True, "max_running": 2}
+    (key,) = settings.load({"api_keys": [given]}).api_keys
+    (again,) = settings.load({"api_keys": [f"root:{KEY} admin max_running=2"]}).api_keys
+    assert key == again
+    assert settings.from_json(settings.to_json(settings.load({"api_keys": [given]}))).api_keys == (key,)
+
+
+@pytest.mark.parametrize(
+    "word", ["adminn", "admin=1", "max_queued", "max_queued=-1", "max_queued=many", "weight=0", "weight=nan", "phrase"]
+)
+def test_other_words_are_refused_and_never_shown(word: str) -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        settings.load({"api_keys": [f"app:{KEY} {word}"]})
+    assert "phrase" not in caught.value.message
+
+
+def test_keys_of_one_tenant_agree() -> None:
+    both = [f"a@shop:{KEY} weight=2 max_queued=5", f"b@shop:{KEY}1 weight=2"]
+    assert settings.tenant_limits(settings.load({"api_keys": both}).api_keys) == {
+        "shop": {"weight": 2, "max_queued": 5}
+    }
+    with pytest.raises(errors.ConfigError, match="different weights"):
+        settings.load({"api_keys": [*both, f"c@shop:{KEY}2 weight=3"]})
+
+
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_a_port() -> None:
     assert settings.load(environment={"COMFY_GATEWAY_PORT": "tcp://10.0.0.1:8180"}).port == 8180
 

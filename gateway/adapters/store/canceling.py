@@ -11,7 +11,7 @@ from gateway.adapters.store import edges, owing, schema, statements, units
 from gateway.domain import model
 from gateway.domain.states import Edge, JobStatus
 
-CHUNK: Final = 500  #: jobs that are asked in one transaction
+CHUNK: Final = 250  #: jobs that are asked in one transaction
 
 #: What asking for an end means in each status; elsewhere it means nothing.
 ASK: Final = {JobStatus.QUEUED: Edge.CANCEL, JobStatus.RUNNING: Edge.ASK_CANCEL}
