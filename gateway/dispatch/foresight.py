@@ -66,6 +66,7 @@ class Choosing:
 
     outlook: placement.Outlook
     decisions: list[placement.Decision] = field(default_factory=list[placement.Decision])
+    _asked: Sequence[model.Candidate] = ()  #: of the latest decision
 
     def __call__(
         self, candidates: Sequence[model.Candidate], slots: Sequence[model.Slot]
@@ -73,9 +74,11 @@ class Choosing:
         """Assignments of candidates (in fair order) to free places."""
         if not self.outlook.costs:
             return placement.least_connections(candidates, slots)
+        if self.decisions:
+            self._occupy(self._asked, self.decisions[-1])
         decision = placement.decide(candidates, slots, self.outlook, explain=False)
         self.decisions.append(decision)
-        self._occupy(candidates, decision)
+        self._asked = candidates
         return decision.assignments
 
     def _occupy(self, candidates: Sequence[model.Candidate], decision: placement.Decision) -> None:

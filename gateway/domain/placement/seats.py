@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.domain import model
@@ -130,7 +130,14 @@ class Seats:
         factor = self._outlook.costs.factor(seat.id)
         known = costs.get((missing, cached, factor))
         if known is not None:
-            return replace(known, seat=seat)
+            return Fit(
+                seat=seat,
+                cost=known.cost,
+                seconds=known.seconds,
+                missing=known.missing,
+                known=True,
+                is_warm=known.is_warm,
+            )
         cost = self._outlook.costs.cost(kind, missing, factor=factor, cached=cached)
         if cost is None:
             return _blank(seat)
