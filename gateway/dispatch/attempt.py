@@ -188,6 +188,7 @@ class AttemptRun:
             if isinstance(error, errors.WorkerUnreachable) and error.refused:
                 raise self._over(_end(Outcome.RELEASED, f"nothing was sent: {error.message}")) from None
             await self._resolve_post(error)
+            self._posted_as = client_id
         else:
             self._posted_as = client_id
             self._mark_posted()

@@ -167,6 +167,8 @@ class Link:
 
     def listen_again(self, prompt_id: str, client_id: str) -> None:
         """Listen for this prompt's frames under the client id that it was posted with, while it is followed."""
+        if client_id == self.client_id:  # two sockets under one id would be the end of ours
+            return
         echo = self._echoes.get(client_id)
         if echo is None or echo.task.done():
             echo = _Echo(task=asyncio.create_task(self._echo(client_id)))

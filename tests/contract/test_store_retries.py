@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import pytest
+
 from gateway import ports
 from gateway.domain import model
 from gateway.domain.states import JobStatus, Outcome
@@ -53,8 +55,11 @@ async def test_an_attempt_knows_its_limits_and_its_socket(store: ports.Store, cl
     assert (found.limits, found.attempt.client_id, found.resumed) == (claim.limits, "c1", True)
 
 
-async def test_a_graph_that_takes_down_two_workers_goes_to_no_third(store: ports.Store, clock: kit.Clock) -> None:
-    job = await kit.submit_one(store, clock, max_tries=9)
+@pytest.mark.parametrize("max_tries", [4, 9])
+async def test_a_graph_that_takes_down_two_workers_goes_to_no_third(
+    store: ports.Store, clock: kit.Clock, max_tries: int
+) -> None:
+    job = await kit.submit_one(store, clock, max_tries=max_tries)
     for worker, code in (("w0", "worker_died"), ("w0", "cuda_fault"), ("w1", "worker_lost")):
         (claim,) = await kit.claim(store, await kit.lease(store, worker), clock)
         after = await store.queue.settle(claim.attempt.id, broken(clock, code))

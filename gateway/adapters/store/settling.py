@@ -114,8 +114,8 @@ def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, bo
     tries = row.tries + (ending.outcome is not Outcome.RELEASED)
     edge = states.edge_after(ending.outcome, status=status, tries=tries, max_tries=row.max_tries)
     _end(tx, row, ending)
-    if edge is Edge.REQUEUE and retrying.takes_down(ending.error):
-        edge, ending = _unless_killer(tx, row, ending)
+    if edge in {Edge.REQUEUE, Edge.FAIL} and retrying.takes_down(ending.error):
+        edge, ending = _unless_killer(tx, row, ending, edge)
     if edge is Edge.REQUEUE:
         _drop_outputs(tx, row)
         owing.drop_outputs(tx, row.job_id, row.webhook)
@@ -130,11 +130,13 @@ def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, bo
     return jobs.read_job(tx, row.job_id)
 
 
-def _unless_killer(tx: statements.Transaction, row: rows.Row, ending: model.Ending) -> tuple[Edge, model.Ending]:
+def _unless_killer(
+    tx: statements.Transaction, row: rows.Row, ending: model.Ending, edge: Edge
+) -> tuple[Edge, model.Ending]:
     """A graph that took down two different workers is not given to a third."""
     downed = [(one.worker, rows.job_error(one.error)) for one in tx.execute(_DOWNED, {"job_id": row.job_id})]
     error = retrying.killer(downed)
-    return (Edge.REQUEUE, ending) if error is None else (Edge.FAIL, dataclasses.replace(ending, error=error))
+    return (edge, ending) if error is None else (Edge.FAIL, dataclasses.replace(ending, error=error))
 
 
 def _end(tx: statements.Transaction, row: rows.Row, ending: model.Ending) -> None:

@@ -85,6 +85,20 @@ async def test_a_socket_that_was_cut_costs_no_progress(tmp_path: Path) -> None:
         assert (await site.ended(job_id)).status is JobStatus.SUCCEEDED
 
 
+async def test_a_lost_answer_to_post_leaves_our_socket_alone(tmp_path: Path) -> None:
+    """Frames go on coming, for this job and for the next."""
+    async with open_site(tmp_path) as site, simulator.running() as sim:
+        await add(site, sim, "w0")
+        await fault(sim, "post_lost_after", nth=1)
+        for _ in range(2):
+            job_id = await site.submit(work(1.5))
+            await site.until(job_id, lambda job: job.status is JobStatus.RUNNING)
+            await site.worker_is(
+                "w0", lambda view, job_id=job_id: any(job.job_id == job_id and job.progress for job in view.jobs)
+            )
+            assert (await site.ended(job_id)).status is JobStatus.SUCCEEDED
+
+
 async def test_nothing_is_sent_under_a_lease_that_may_not_outlast_it(tmp_path: Path) -> None:
     async with open_site(tmp_path, lease=10.0, post=30.0) as site, simulator.running() as sim:
         await add(site, sim, "w0")
