@@ -225,4 +225,5 @@ CASES = {
     "memory": memory,
     "checkpoints": scheduling.checkpoints,
     "speeds": scheduling.speeds,
+    "estimates": scheduling.estimates,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import shutil
 import statistics
 import tempfile
@@ -259,6 +260,58 @@ async def _through_gateway(
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+async def estimates(scale: Scale) -> list[Figure]:
+    """How well `eta` is calibrated: log-normal jobs, all queued at once; who was done by p50, and who by p90."""
+    draw = random.Random(7)
+    works = [
+        virtual.Work(number=number, at=0.0, models="model0", seconds=draw.lognormvariate(-2.8, 0.7))
+        for number in range(scale.speeds)
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        async with fleet.workers(4, folder, *_models()) as urls, fleet.gateway(urls, folder) as gateway:
+            await _outcome(through(gateway), works, urls)
+            guesses = await _guesses(gateway.url, works)
+    middle = statistics.mean(end <= p50 for end, p50, _ in guesses)
+    late = statistics.mean(end <= p90 for end, _, p90 in guesses)
+    case = f"estimates of {len(guesses)} queued jobs, 4 workers"
+    return [
+        Figure(case=case, figure="done by p50", gateway=middle, goal="0.5"),
+        Figure(case=case, figure="done by p90", gateway=late, goal="0.9"),
+    ]
+
+
+async def _guesses(url: str, works: Sequence[virtual.Work]) -> list[tuple[str, str, str]]:
+    """For each job that had an estimate while it was queued: when it ended, and its p50 and p90."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=8)) as session:
+        ids = [await _queue(session, url, work) for work in works]
+        expected: dict[str, Any] = {}
+        for job_id in ids:
+            job = await _read(session, url, job_id)
+            if job["status"] == "queued" and job.get("eta"):
+                expected[job_id] = job["eta"]
+        ended: dict[str, str] = {}
+        while len(ended) < len(expected):
+            await asyncio.sleep(0.2)
+            for job_id in expected.keys() - ended.keys():
+                job = await _read(session, url, job_id)
+                if job["completed_at"] is not None:
+                    ended[job_id] = job["completed_at"]
+    return [(ended[job_id], eta["p50"], eta["p90"]) for job_id, eta in expected.items()]
+
+
+async def _queue(session: aiohttp.ClientSession, url: str, work: virtual.Work) -> str:
+    async with session.post(f"{url}/api/v2/jobs", json={"workflow": graph(work)}) as response:
+        response.raise_for_status()
+        return (await response.json())["id"]
+
+
+async def _read(session: aiohttp.ClientSession, url: str, job_id: str) -> dict[str, Any]:
+    async with session.get(f"{url}/api/v2/jobs/{job_id}") as response:
+        response.raise_for_status()
+        return await response.json()
 
 
 async def speeds(scale: Scale) -> list[Figure]:

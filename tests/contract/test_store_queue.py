@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from gateway import ports
 from gateway.adapters.store import claims, engines
 from gateway.domain import errors, model
 from gateway.domain.comfy.graph import Requirements
+from gateway.domain.costs import sketch
 from gateway.domain.states import JobStatus, Outcome
 from tests.contract import store_kit as kit
 
@@ -51,6 +53,36 @@ async def test_nothing_is_claimed_for_nobody(store: ports.Store, clock: kit.Cloc
     await kit.submit_one(store, clock)
     assert await kit.claim(store, [], clock) == ()
     assert await kit.claim(store, await kit.lease(store, "w0", accepts=()), clock) == ()
+
+
+async def test_jobs_of_a_class_that_an_idle_worker_is_warm_for_are_seen_behind_the_head(
+    store: ports.Store, clock: kit.Clock
+) -> None:
+    """However many jobs of another class are before them; and only a few of them, so that a claim stays cheap."""
+    for _ in range(2):
+        await store.jobs.submit([kit.new_job(clock) for _ in range(claims.WINDOW)])
+    behind = await store.jobs.submit([kit.new_job(clock, requirements=kit.RARE) for _ in range(40)])
+    slots = await kit.lease(store, "w0")
+    assert len(await offered(store, clock, slots)) == claims.WINDOW
+    warm = [replace(slot, warm=frozenset({kit.RARE.key})) for slot in slots]
+    seen = await offered(store, clock, warm)
+    assert [job.job_id for job in seen[claims.WINDOW :]] == [job.id for job in behind[: claims.WARM_WINDOW]]
+    at_head = [replace(slot, warm=frozenset({kit.PLAIN.key})) for slot in slots]
+    assert len(await offered(store, clock, at_head)) == claims.WINDOW
+
+
+async def test_what_placement_needs_of_a_graph_comes_with_candidate_and_claim(
+    store: ports.Store, clock: kit.Clock
+) -> None:
+    made = sketch.Sketch(work=2.5, keys=(1, 2**32 - 1))
+    job = await kit.submit_one(store, clock, sketch=made)
+    slots = await kit.lease(store, "w0")
+    (candidate,) = await offered(store, clock, slots)
+    assert (candidate.sketch, candidate.sketch.held) == (made, frozenset(made.keys))
+    assert [one.job_id for one in await store.queue.look(slots, now=clock.now)] == [job.id]
+    (taken,) = await kit.claim(store, slots, clock)
+    assert (taken.sketch, taken.requirements_key) == (made, kit.PLAIN.key)
+    assert (await store.jobs.get(kit.TENANT, job.id)).sketch == made
 
 
 async def test_a_claim_tells_whether_anything_waits(store: ports.Store, clock: kit.Clock) -> None:
