@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -35,12 +37,22 @@ def probe_image(data: bytes, *, max_pixels: int = MAX_PIXELS, parameter: str | N
     Raises `InvalidInputs` with one fault: `not_an_image`, `image_too_large` (more than `max_pixels` in all frames,
     told from its header before anything is decoded) or `image_truncated`.
     """
+    with opened(data, max_pixels=max_pixels, parameter=parameter) as picture:
+        return _facts(picture, max_pixels, parameter)
+
+
+@contextmanager
+def opened(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, parameter: str | None = None
+) -> Generator[ImageFile.ImageFile]:
+    """The picture, with Pillow's complaints about it as `InvalidInputs`, as `probe_image` tells them."""
     with warnings.catch_warnings():
-        # Pillow warns of pictures above a limit of its own; ours is checked below.
+        # Pillow warns of pictures above a limit of its own; ours is checked before anything is decoded.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with Image.open(io.BytesIO(data), formats=_known_formats()) as picture:
-                return _facts(picture, max_pixels, parameter)
+                _refuse_pixels(picture, max_pixels, parameter)
+                yield picture
         except UnidentifiedImageError:
             listed = ", ".join(_known_formats())
             raise _refusal("not_an_image", f"This is no picture that we can open ({listed}).", parameter) from None

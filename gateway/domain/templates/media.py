@@ -24,6 +24,7 @@ SIGNATURES: Final = (
     (0, b"II*\x00", "image/tiff", ".tiff"),
     (0, b"MM\x00*", "image/tiff", ".tiff"),
     (4, b"ftypavif", "image/avif", ".avif"),
+    (4, b"ftypavis", "image/avif", ".avif"),  # one that moves
     (4, b"ftypheic", "image/heic", ".heic"),
     (4, b"ftypmif1", "image/heif", ".heif"),
     (4, b"ftypM4A", "audio/mp4", ".m4a"),
