@@ -101,6 +101,7 @@ class Foundation:
                 signer=assets.Signer(data.secret()),
                 retention=settings.retention.uploads,
                 free_disk=settings.limits.free_disk,
+                shared=settings.database is not None,
             ),
             secrets=submission.Secrets(clock),
             webhook_secret=secret.get_secret_value() if secret else data.webhook_secret(),

@@ -454,6 +454,10 @@ class Blobs(Protocol):
         """Hashes of the blobs that were last put before that time, some hundred at once, in no order."""
         ...
 
+    async def put_at(self, hash_: str) -> float | None:
+        """When these bytes were last put, by the store's clock; None when they are gone."""
+        ...
+
     async def free(self) -> int | None:
         """Bytes that still fit; None where nobody can tell. StoreUnavailable."""
         ...

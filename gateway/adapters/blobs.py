@@ -99,6 +99,14 @@ class Folder:
         with _disk_errors():
             await asyncio.to_thread(self._probe)
 
+    async def put_at(self, hash_: str) -> float | None:
+        """When these bytes were last put; None when they are gone."""
+        with _disk_errors():
+            try:
+                return (await asyncio.to_thread(self._path(hash_).stat)).st_mtime
+            except FileNotFoundError:
+                return None
+
     async def free(self) -> int | None:
         """Bytes that still fit on its disk."""
         with _disk_errors():
@@ -193,6 +201,14 @@ class Bucket:
         with _bucket_errors():
             await obstore.put_async(self._objects, name, b"probe")
             await obstore.delete_async(self._objects, name)
+
+    async def put_at(self, hash_: str) -> float | None:
+        """When these bytes were last put, by the bucket's clock; None when they are gone."""
+        with _bucket_errors():
+            try:
+                return (await obstore.head_async(self._objects, _name(hash_)))["last_modified"].timestamp()
+            except FileNotFoundError:
+                return None
 
     async def free(self) -> int | None:
         """A bucket does not tell."""

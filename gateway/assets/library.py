@@ -16,6 +16,7 @@ from gateway.domain import errors, model
 from gateway.domain.comfy import history
 from gateway.domain.templates import media
 
+_SHARED_SECONDS: Final = 900.0  #: blobs that were put so recently are left alone where others may use them
 _AT_ONCE: Final = 500  #: hashes that the store is asked about at once
 HEAD_BYTES: Final = 64  #: enough to tell what kind of file it is
 _WEAK_SIGNS: Final = frozenset({"image/bmp", "audio/mpeg", "audio/aac"})  #: told by so few bytes that text may match
@@ -52,9 +53,10 @@ class Assets:
         signer: signing.Signer,
         retention: float | None = None,
         free_disk: int = 0,
+        shared: bool = False,
     ) -> None:
         """`retention`: seconds that an upload is kept unless it says otherwise; None for ever. `free_disk`: bytes that
-        are to stay free."""
+        are to stay free. `shared`: other gateways put and delete blobs, too."""
         self._records = records
         self._blobs = blobs
         self._clock = clock
@@ -63,6 +65,7 @@ class Assets:
         self._retention = retention
         self._guard = guard.Guard(clock)
         self.space = space.Space(blobs, clock=clock, floor=free_disk)
+        self._shared = shared
         self._spared: set[str] = set()  #: hashes that were to be deleted while somebody was about to use them
 
     # Taking bytes in.
@@ -283,10 +286,17 @@ class Assets:
         unused = await self._records.unused(asked)
         self._spared -= set(asked)
         for hash_ in unused:
-            if self._guard.may_delete(hash_):
+            if self._guard.may_delete(hash_) and not await self._is_fresh(hash_):
                 await self._blobs.delete(hash_)
             else:
                 self._spared.add(hash_)
+
+    async def _is_fresh(self, hash_: str) -> bool:
+        """Whether another gateway may have put these bytes for a record that it is about to write."""
+        if not self._shared:
+            return False
+        put_at = await self._blobs.put_at(hash_)
+        return put_at is not None and self._clock() - put_at < _SHARED_SECONDS
 
 
 class _Head:

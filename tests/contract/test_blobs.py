@@ -227,3 +227,13 @@ async def test_a_folder_that_was_tidied_up_mends_itself(tmp_path: Path) -> None:
     (tmp_path / "incoming").rmdir()
     await blobs.check()
     await blobs.put_bytes(b"new")
+
+
+async def test_when_bytes_were_put(blobs: ports.Blobs) -> None:
+    before = time.time() - 5
+    stored = await blobs.put_bytes(b"now")
+    put_at = await blobs.put_at(stored.hash)
+    assert put_at is not None
+    assert put_at > before
+    await blobs.delete(stored.hash)
+    assert await blobs.put_at(stored.hash) is None

@@ -21,7 +21,7 @@ MEGABYTE = 10**6
 class Kept:
     """A store with files, and what forgets them."""
 
-    def __init__(self, opened: ports.Store, folder: Path) -> None:
+    def __init__(self, opened: ports.Store, folder: Path, *, shared: bool = False) -> None:
         self.store = opened
         self.folder = folder
         self.clock = made.Clock()
@@ -32,6 +32,7 @@ class Kept:
             new_id=kit.new_id,
             signer=assets.Signer(b"s" * 32),
             retention=3600.0,
+            shared=shared,
         )
         self.bus = bus.MemoryBus()
         self.retention = retention.Retention(
@@ -140,3 +141,28 @@ async def test_an_orphan_whose_bytes_come_again_is_spared(kept: Kept) -> None:
     await kept.retention.tidy()
     await kept.store.queue.add_outputs(claim.attempt.id, [again])
     assert file.exists()
+
+
+async def test_gateways_that_share_their_blobs_spare_what_another_just_put(tmp_path: Path) -> None:
+    """One stored an output and has not recorded it; the last other record over the same bytes goes at the other."""
+    opened = await store.open_store(f"sqlite:///{tmp_path}/gateway.db", clock=made.Clock())
+    one, two = (Kept(opened, tmp_path / "blobs", shared=True) for _ in range(2))
+    job = await one.ended(b"the same picture")
+    now = kit.Clock(one.clock())
+    await kit.submit_one(opened, now)
+    (claim,) = await kit.claim(opened, await kit.lease(opened, "w0"), now)
+    two.clock.ahead = one.clock.ahead = 600  # the first put is too long ago for the guard inside a process
+    (file,) = one.files()
+    os.utime(file, (1000, 1000))
+    again = await one.keep(claim, b"the same picture")
+    await two.assets.discard([job.outputs[0].asset.hash])
+    assert two.files(), "another record is there"
+    await opened.queue.evict(now=one.clock(), excess=1)
+    two.clock.ahead = 601
+    await two.retention.sweep()
+    assert two.files(), "it was put again a moment ago"
+    await opened.queue.add_outputs(claim.attempt.id, [again])
+    two.clock.ahead = 2000
+    await two.retention.sweep()
+    assert two.files()
+    await opened.close()
