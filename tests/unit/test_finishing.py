@@ -64,7 +64,7 @@ def opened(data: bytes) -> Any:
     return picture
 
 
-def near(found: Any, wanted: tuple[int, ...], most: int = 24) -> bool:
+def near(found: Any, wanted: Any, most: int = 24) -> bool:
     return all(abs(a - b) <= most for a, b in zip(found, wanted, strict=True))
 
 
@@ -295,7 +295,6 @@ def test_a_jpeg_stays_as_fine_as_it_was() -> None:
         (encoded(Image.new("1", (16_400, 1))), Finish(format="webp"), 10**6, "image_too_large"),
         (encoded(Image.new("1", (300, 300))), Finish(format="webp"), 89_999, "image_too_large"),
         (moving("WEBP"), Finish(format="png"), 1_000, "image_too_large"),
-        (encoded(Image.new("LAB", (8, 8)), "TIFF"), Finish(format="png"), 1_000, "cannot_be_written"),
     ],
 )
 def test_refusals(data: bytes, how: Finish, most: int, reason: str) -> None:
