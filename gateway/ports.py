@@ -269,10 +269,17 @@ class Deliveries(Protocol):
         ...
 
     async def claim(
-        self, *, owner: str, now: float, seconds: float, limit: int, busy: Mapping[str, int], per_host: int
+        self,
+        *,
+        owner: str,
+        now: float,
+        seconds: float,
+        full: Sequence[str],
+        choose: Callable[[Sequence[str]], Sequence[int]],
     ) -> tuple[deliveries.Delivery, ...]:
         """Lease what is due for `seconds`, oldest due first: of each job only the first that is pending, so that they
-        go in order; of each host no more than `per_host`, those under way (`busy`) included.
+        go in order. Nothing for the hosts that are `full`; `choose` gets the hosts of what is left, in that order, and
+        says which places of the list shall be leased.
 
         By compare-and-set: what several gateways claim at once only one of them gets. `tries` counts this one. What
         another boot of the same `owner` has leased is free, since that boot is gone.

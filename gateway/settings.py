@@ -208,7 +208,7 @@ class Webhooks(_Part):
         "directory, made at the first start.",
     )
     timeout: Seconds = Field(15.0, gt=0, le=300, description="How long a receiver may take to answer.")
-    at_once: int = Field(32, ge=1, le=1000, description="Webhooks under way at once.")
+    at_once: int = Field(64, ge=1, le=1000, description="Webhooks under way at once.")
     per_host: int = Field(8, ge=1, le=1000, description="Of them, to one host.")
     progress_interval: Seconds = Field(5.0, description="Between two `job.progress` of one job, at least.")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway import ports
-from gateway.delivery import bounds, messages, metrics, progress
+from gateway.delivery import bounds, messages, metrics, posting, progress
 from gateway.domain import deliveries, errors, model, webhooks
 from gateway.domain.deliveries import DeliveryStatus
 
@@ -54,7 +54,7 @@ class Options:
     owner: str  #: the same for all boots of this gateway
     timeout: float = 15.0  #: of one try
     margin: float = 30.0  #: by which a lease outlasts it
-    at_once: int = 32
+    at_once: int = 64
     per_host: int = 8
     look_again: float = 1.0  #: for what became due, and for what others have written
     grace: float = 5.0  #: for what is under way at the end
@@ -70,6 +70,13 @@ class Deliverer:
         self._ties = ties
         self._options = options
         self._bounds = bounds.Bounds(at_once=options.at_once, per_host=options.per_host)
+        self._post = posting.Post(
+            outgoing=ties.outgoing,
+            signer=ties.signer,
+            bounds=self._bounds,
+            clock=ties.clock,
+            timeout=options.timeout,
+        )
         self._changed = asyncio.Event()  #: something may be due, or there is room again
         self._swept_at = float("-inf")
         self._sending: set[asyncio.Task[None]] = set()
@@ -101,14 +108,12 @@ class Deliverer:
         follower = progress.Follower(
             jobs=self._ties.jobs,
             bus=self._ties.bus,
-            outgoing=self._ties.outgoing,
-            signer=self._ties.signer,
+            post=self._post,
             render=self._ties.render_progress,
             metrics=self._ties.metrics,
             bounds=self._bounds,
             clock=self._ties.clock,
             new_id=self._ties.new_id,
-            timeout=self._options.timeout,
             interval=self._options.progress_interval,
         )
         while True:
@@ -125,9 +130,8 @@ class Deliverer:
                 owner=self._options.owner,
                 now=self._ties.clock(),
                 seconds=self._options.timeout + self._options.margin,
-                limit=self._bounds.room,
-                busy=self._bounds.busy,
-                per_host=self._options.per_host,
+                full=self._bounds.full,
+                choose=self._bounds.choose,
             )
         except errors.StoreUnavailable as error:
             _log.warning("store_unavailable", reason=error.message)
@@ -185,10 +189,7 @@ class Deliverer:
         if job.webhook is None:
             raise errors.Conflict("The job has no webhook any more.")
         body = self._ties.render(job.webhook, delivery, job)
-        message = self._ties.signer.message(job.webhook, message_id=delivery.id, body=body, now=self._ties.clock())
-        return await self._ties.outgoing.post(
-            delivery.url, headers=message.headers, body=message.body, seconds=self._options.timeout
-        )
+        return await self._post.send(job.webhook, message_id=delivery.id, body=body)
 
     async def _sweep(self) -> None:
         """Forget deliveries that ended long ago."""

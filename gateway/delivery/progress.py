@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway import ports
-from gateway.delivery import bounds, messages, metrics
+from gateway.delivery import bounds, metrics, posting
 from gateway.domain import deliveries, errors, model, states, webhooks
 
 _log = structlog.get_logger("gateway.delivery")
@@ -23,14 +23,12 @@ class Follower:
 
     jobs: ports.Jobs
     bus: ports.Bus
-    outgoing: ports.Outgoing
-    signer: messages.Signer
+    post: posting.Post
     render: Render
     metrics: metrics.Metrics
     bounds: bounds.Bounds
     clock: ports.Clock
     new_id: ports.NewId
-    timeout: float
     interval: float  #: at least so many seconds between two messages about one job
 
     async def follow(self, heard: deliveries.Heard) -> None:
@@ -51,19 +49,19 @@ class Follower:
             match await news.next():
                 case model.StatusChanged(status=status) if status not in states.ACTIVE:
                     return
-                case model.ProgressMade() if self.clock() - told_at >= self.interval and self.bounds.fits(hook.host):
+                case model.ProgressMade() if self.clock() - told_at >= self.interval and self.bounds.choose(
+                    [hook.host]
+                ):
                     await self._tell(job, hook)
                     told_at = self.clock()
                 case _:
                     pass
 
     async def _tell(self, job: model.Job, hook: webhooks.Webhook) -> None:
-        now = self.clock()
-        body = self.render(hook, job, now)
-        message = self.signer.message(hook, message_id=f"msg_{self.new_id()}", body=body, now=now)
+        body = self.render(hook, job, self.clock())
         self.bounds.take(hook.host)
         try:
-            await self.outgoing.post(hook.url, headers=message.headers, body=message.body, seconds=self.timeout)
+            await self.post.send(hook, message_id=f"msg_{self.new_id()}", body=body)
             self.metrics.tried("progress")
         except errors.TargetError as error:
             _log.debug("webhook_progress_failed", job=job.id, host=hook.host, reason=error.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -22,16 +23,17 @@ def hook(*events: EventType, url: str = HOOK.url) -> webhooks.Webhook:
     return webhooks.Webhook(url=url, events=frozenset(events) or webhooks.STORED)
 
 
+def everything(hosts: Sequence[str]) -> Sequence[int]:
+    return range(len(hosts))
+
+
+def first(number: int) -> Callable[[Sequence[str]], Sequence[int]]:
+    return lambda hosts: range(min(number, len(hosts)))
+
+
 async def due(store: ports.Store, clock: kit.Clock, **changed: Any) -> tuple[deliveries.Delivery, ...]:
     """What can be sent now, leased."""
-    asked: dict[str, Any] = {
-        "owner": kit.OWNER,
-        "now": clock.now,
-        "seconds": 60.0,
-        "limit": 32,
-        "per_host": 100,
-        "busy": {},
-    }
+    asked: dict[str, Any] = {"owner": kit.OWNER, "now": clock.now, "seconds": 60.0, "full": (), "choose": everything}
     return await store.deliveries.claim(**{**asked, **changed})
 
 
@@ -160,7 +162,7 @@ async def test_the_events_of_a_job_leave_one_at_a_time_in_order(store: ports.Sto
     assert (await store.deliveries.get(kit.TENANT, first.id)).status is DeliveryStatus.DEAD
 
 
-async def test_a_host_takes_no_more_than_its_share_and_hides_no_other(store: ports.Store, clock: kit.Clock) -> None:
+async def test_a_host_that_is_full_hides_no_other(store: ports.Store, clock: kit.Clock) -> None:
     slow = hook(EventType.EXPIRED, url="https://slow.example/")
     quick = hook(EventType.CANCELED, url="http://quick.example/")
     await store.jobs.submit([kit.new_job(clock, webhook=slow) for _ in range(70)])
@@ -170,11 +172,13 @@ async def test_a_host_takes_no_more_than_its_share_and_hides_no_other(store: por
     other = await kit.submit_one(store, clock, webhook=quick)
     await store.jobs.cancel(kit.TENANT, other.id, now=clock.now)
 
-    taken = await due(store, clock, per_host=4, busy={"slow.example:443": 1})
+    taken = await due(store, clock, choose=first(3))
     assert [one.host for one in taken] == ["slow.example:443"] * 3
-    (told,) = await due(store, clock, per_host=4, busy={"slow.example:443": 4})
+    (told,) = await due(store, clock, full=["slow.example:443", "c.example:1", "d.example:1"])
     assert told.job_id == other.id
-    assert len(await due(store, clock, limit=2)) == 2
+    seen: list[Sequence[str]] = []
+    assert await due(store, clock, choose=lambda hosts: seen.append(hosts) or ()) == ()
+    assert seen == [["slow.example:443"] * 64]
 
 
 async def test_gateways_over_one_database_send_nothing_at_once(opened: kit.OpenStore, clock: kit.Clock) -> None:
@@ -232,7 +236,7 @@ async def test_deliveries_are_listed_newest_first(store: ports.Store, clock: kit
         clock.now += 1
         jobs.append(await kit.submit_one(store, clock, webhook=hook(EventType.CANCELED)))
         await store.jobs.cancel(kit.TENANT, jobs[-1].id, now=clock.now)
-    (one, *_) = await due(store, clock, limit=1)
+    (one,) = await due(store, clock, choose=first(1))
     await store.deliveries.finish(one, verdict(DeliveryStatus.DELIVERED), now=clock.now)
 
     async def listed(want: deliveries.DeliveryFilter, tenant: model.TenantId = kit.TENANT) -> list[str]:
@@ -306,8 +310,8 @@ async def test_the_backlog_is_counted(store: ports.Store, clock: kit.Clock) -> N
         clock.now += 10
         job = await kit.submit_one(store, clock, webhook=hook(EventType.CANCELED))
         await store.jobs.cancel(kit.TENANT, job.id, now=clock.now)
-    (first, *_) = await due(store, clock, limit=1)
-    await store.deliveries.finish(first, verdict(DeliveryStatus.DEAD), now=clock.now)
+    (head,) = await due(store, clock, choose=first(1))
+    await store.deliveries.finish(head, verdict(DeliveryStatus.DEAD), now=clock.now)
     assert await store.deliveries.backlog() == deliveries.Backlog(pending=2, dead=1, oldest=clock.now - 10)
 
 

@@ -119,7 +119,7 @@ async def play_webhooks(store: ports.Store, clock: kit.Clock) -> None:
     statuses = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
     for status in statuses:
         (one,) = await store.deliveries.claim(
-            owner="here", now=clock.now, seconds=9.0, limit=9, busy={"b.example:443": 9}, per_host=9
+            owner="here", now=clock.now, seconds=9.0, full=["b.example:443"], choose=lambda hosts: range(len(hosts))
         )
         verdict = deliveries.Verdict(status=status, due=clock.now, gone=status is DeliveryStatus.DEAD)
         assert await store.deliveries.finish(one, verdict, now=clock.now)

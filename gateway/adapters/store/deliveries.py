@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -141,13 +141,19 @@ class Deliveries:
         return await self._bell.rung()
 
     async def claim(
-        self, *, owner: str, now: float, seconds: float, limit: int, busy: Mapping[str, int], per_host: int
+        self,
+        *,
+        owner: str,
+        now: float,
+        seconds: float,
+        full: Sequence[str],
+        choose: Callable[[Sequence[str]], Sequence[int]],
     ) -> tuple[deliveries.Delivery, ...]:
-        """Lease what is due, in order, within the bounds of each host."""
-        full = sorted(host for host, count in busy.items() if count >= per_host)
+        """Lease what is due and chosen."""
         who = {"owner": owner, "boot": self._boot}
-        due = await self._run.read(lambda tx: tx.execute(_DUE, {"now": now, "full": full, **who}).all())
-        chosen = _within(due, limit=limit, busy=busy, per_host=per_host)
+        values = {"now": now, "full": _padded(full), **who}
+        due = await self._run.read(lambda tx: tx.execute(_DUE, values).all())
+        chosen = [due[place] for place in choose([row.host for row in due])] if due else []
         if not chosen:
             return ()
         lease = {"b_now": now, "seconds": seconds, **who, "b_owner": owner, "b_boot": self._boot}
@@ -202,17 +208,10 @@ class Deliveries:
         return len(ids)
 
 
-def _within(due: Sequence[rows.Row], *, limit: int, busy: Mapping[str, int], per_host: int) -> list[rows.Row]:
-    """As many of these as there is room for, over all and at each host."""
-    used = dict(busy)
-    chosen: list[rows.Row] = []
-    for row in due:
-        if len(chosen) >= limit:
-            break
-        if used.get(row.host, 0) < per_host:
-            used[row.host] = used.get(row.host, 0) + 1
-            chosen.append(row)
-    return chosen
+def _padded(hosts: Sequence[str]) -> Sequence[str]:
+    """The same hosts in a list of one of a few lengths: a statement is compiled once for each."""
+    length = 1 << (len(hosts) - 1).bit_length() if hosts else 0
+    return [*hosts, *(hosts[-1] for _ in range(length - len(hosts)))]
 
 
 def _take(tx: statements.Transaction, row: rows.Row, lease: Mapping[str, Any]) -> bool:
