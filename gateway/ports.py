@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.domain import deliveries, model
+from gateway.domain import deliveries, model, pauses
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import eta
@@ -65,6 +65,15 @@ class Jobs(Protocol):
 
     async def attempts(self, job_id: str) -> tuple[model.Attempt, ...]:
         """The job's attempts, oldest first."""
+        ...
+
+    async def place_of_new(self, tenant: model.TenantId, *, priority: int, n: int) -> int:
+        """The queue position that the last of `n` jobs would have, were they ordered now."""
+        ...
+
+    async def prioritize(self, tenant: model.TenantId, job_id: str, priority: int, *, now: float) -> model.Job:
+        """Give a queued job another priority: within it, it stands where it would had it been ordered now, or behind
+        what its tenant has had. NotFound; NotQueued when a worker has it, or it has ended."""
         ...
 
     async def events(self, job_id: str) -> tuple[model.Event, ...]:
@@ -319,9 +328,7 @@ class Deliveries(Protocol):
 class Outgoing(Protocol):
     """Requests to addresses that clients choose, guarded."""
 
-    async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float
-    ) -> deliveries.Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> deliveries.Answer:
         """POST and read the answer's status; redirects are not followed.
 
         TargetRefused when we may not send anything there, TargetUnreachable when no answer came within `seconds`.
@@ -414,6 +421,26 @@ class Templates(Protocol):
         ...
 
 
+class Pauses(Protocol):
+    """What takes nothing new. Not scoped by tenant."""
+
+    async def all(self) -> pauses.Pauses:
+        """What is paused. What another gateway changed is seen within a second."""
+        ...
+
+    async def put(self, pause: pauses.Pause) -> pauses.Pause:
+        """Pause it; one that is paused already stays so since then, as a drain if this asks for one."""
+        ...
+
+    async def lift(self, kind: pauses.PauseKind, name: str) -> None:
+        """End a pause; NotFound. Jobs that it kept back stand where they would had they been ordered now."""
+        ...
+
+    async def running(self, kind: pauses.PauseKind, name: str) -> int:
+        """How many attempts of it are still open."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """The ports over one database, and its life."""
@@ -426,6 +453,7 @@ class Store:
     deliveries: Deliveries
     tenants: Tenants
     templates: Templates
+    pauses: Pauses
     check: Callable[[], Awaitable[None]]  #: StoreUnavailable when a write would fail now
     close: Callable[[], Awaitable[None]]
 
