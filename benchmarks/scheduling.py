@@ -266,7 +266,7 @@ async def estimates(scale: Scale) -> list[Figure]:
     """How well `eta` is calibrated: log-normal jobs, all queued at once; who was done by p50, and who by p90."""
     draw = random.Random(7)
     works = [
-        virtual.Work(number=number, at=0.0, models="model0", seconds=draw.lognormvariate(-2.8, 0.7))
+        virtual.Work(number=number, at=0.0, models="model0", seconds=draw.lognormvariate(-1.9, 0.7))
         for number in range(scale.speeds)
     ]
     with tempfile.TemporaryDirectory() as temporary:
@@ -286,12 +286,14 @@ async def estimates(scale: Scale) -> list[Figure]:
 async def _guesses(url: str, works: Sequence[virtual.Work]) -> list[tuple[str, str, str]]:
     """For each job that had an estimate while it was queued: when it ended, and its p50 and p90."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=8)) as session:
-        ids = [await _queue(session, url, work) for work in works]
         expected: dict[str, Any] = {}
-        for job_id in ids:
-            job = await _read(session, url, job_id)
+
+        async def order(work: virtual.Work) -> None:
+            job = await _read(session, url, await _queue(session, url, work))
             if job["status"] == "queued" and job.get("eta"):
-                expected[job_id] = job["eta"]
+                expected[job["id"]] = job["eta"]
+
+        await asyncio.gather(*map(order, works))
         ended: dict[str, str] = {}
         while len(ended) < len(expected):
             await asyncio.sleep(0.2)

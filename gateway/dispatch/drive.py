@@ -151,7 +151,7 @@ class Driver:
             _log.warning("settle_fenced", job=run.claim.job_id, attempt=run.id, reason=error.message)
         finally:
             member.runs.pop(run.id, None)
-            self.tools.foresight.ended(run.claim)
+            self.tools.foresight.ended(run.claim, posted=run.posted_at is not None)
 
     def _settled(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending, job: model.Job) -> None:
         edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"

@@ -31,7 +31,13 @@ class _Expected:
     before: memory.Memory  #: what the worker held when it began
     since: float
     cost: book.Cost | None
-    is_there: bool = True  #: it takes a place
+    is_first: bool = True  #: nothing of ours was there before it
+    freed_at: float | None = None  #: when it left its place
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it takes a place."""
+        return self.freed_at is None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,6 +129,7 @@ class Foresight:
             before=belief.memory,
             since=claim.attempt.created_at,
             cost=self._costs_of.pop(claim.job_id, None),
+            is_first=not any(expected.is_there for expected in belief.attempts.values()),
         )
         self.passed.pop(claim.job_id, None)
         if needs is not None:
@@ -135,9 +142,14 @@ class Foresight:
 
     def freed(self, claim: model.Claim) -> None:
         """Its worker can take the next one."""
-        expected = self._belief(claim.attempt.worker).attempts.get(claim.attempt.id)
-        if expected is not None:
-            expected.is_there = False
+        attempts = self._belief(claim.attempt.worker).attempts
+        expected = attempts.get(claim.attempt.id)
+        if expected is None or not expected.is_there:
+            return
+        expected.freed_at = self.clock()
+        for waiting in attempts.values():
+            if waiting.is_there:
+                waiting.since = expected.freed_at  # it is its turn now
 
     def ran(self, claim: model.Claim, entry: history.HistoryEntry, outline: inputs.Outline) -> None:
         """Its history was read."""
@@ -162,12 +174,15 @@ class Foresight:
         kind = book.Kind.of(needs, claim.sketch)
         bits = sum(1 << place for place in cached)
         self.costs.observe(kind, run.missing, entry.seconds, worker=claim.attempt.worker, cached=bits)
+        if expected is not None and expected.is_first and expected.freed_at is not None:
+            self.costs.observe_place(expected.freed_at - expected.since, run=entry.seconds)
 
-    def ended(self, claim: model.Claim) -> None:
-        """It is over; if nobody saw how, nothing is believed of its worker's memory any more."""
+    def ended(self, claim: model.Claim, *, posted: bool) -> None:
+        """It is over. If its worker got it and nobody saw its end, nothing is believed of what that one holds."""
         belief = self._belief(claim.attempt.worker)
-        if belief.attempts.pop(claim.attempt.id, None) is not None:
-            belief.memory = belief.memory.emptied()
+        expected = belief.attempts.pop(claim.attempt.id, None)
+        if expected is not None:
+            belief.memory = belief.memory.emptied() if posted else expected.before
 
     def forget(self, worker: model.WorkerId) -> None:
         """The worker may have restarted, or its memory was freed; what runs there will fill it."""
@@ -194,7 +209,7 @@ class Foresight:
             expected = self._belief(job.worker).attempts.get(job.attempt_id)
             if expected is None or expected.cost is None:
                 return None
-            own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma)
+            own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma).with_more(self.costs.overhead)
             return eta.of_running(max(0.0, self.clock() - expected.since), own)
         own = self._length(job)
         any_run = self.costs.usual
@@ -204,7 +219,7 @@ class Foresight:
         now = self.clock()
         busy = [self._worker(standing, now).ready_in for standing in able]
         usual = eta.Length(seconds=any_run.seconds, sigma=any_run.sigma)
-        return eta.of_queued(position, busy, usual, own)
+        return eta.of_queued(position, busy, usual, own.with_more(self.costs.overhead))
 
     def _length(self, job: model.Job) -> eta.Length | None:
         needs = self._needs.get(job.requirements_key)

@@ -31,7 +31,8 @@ _DOUBT: Final = 0.6  #: and by less than so many of the spreads of their runs
 _SURE: Final = 3  #: runs after which a worker's slowness is believed
 _FACTOR: Final = 30.0  #: no worker is taken to be slower or quicker than this
 _SAVING: Final = 0.5
-_ANY: Final = "*"  #: the key of all runs together
+_ANY: Final = "*"  #: the key of how long any job takes a place
+_MORE: Final = "+"  #: the key of how much longer that is than its run
 _MOST: Final = 5_000  #: entries of a table
 
 
@@ -140,8 +141,14 @@ class Costs:
 
     @property
     def usual(self) -> Estimate | None:
-        """How long any run takes, loading included."""
+        """How long any job takes a place of a worker, loading included."""
         return self.runs.get(_ANY)
+
+    @property
+    def overhead(self) -> float:
+        """How much longer a job takes a place than it runs, in seconds."""
+        found = self.runs.get(_MORE)
+        return 0.0 if found is None else found.seconds
 
     def factor(self, worker: str) -> float:
         """How much slower than a plain worker this one is; as all others unless it is sure to differ."""
@@ -194,7 +201,6 @@ class Costs:
         """Learn of a run that took `seconds` by its worker's clock."""
         if seconds <= 0:
             return
-        self.runs.observe(_ANY, seconds)
         plain = self.runs.get(_key(kind))
         warm = (self.runs.get(_key(kind, cached)) if cached else None) or plain
         if missing:
@@ -208,6 +214,11 @@ class Costs:
         if not cached or plain is None or not _is_saving(each, plain):
             for key in _near(kind):
                 self.runs.observe(key, each)
+
+    def observe_place(self, seconds: float, *, run: float) -> None:
+        """Learn of a job that took a place for so long, by our clock, `run` of it by its worker's."""
+        self.runs.observe(_ANY, seconds)
+        self.runs.observe(_MORE, seconds - run)
 
     def _observe_cold(self, kind: Kind, missing: Files, seconds: float, warm: Estimate | None) -> None:
         if missing == kind.models:

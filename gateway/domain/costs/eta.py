@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _NINE_IN_TEN: Final = 1.2816  #: standard deviations
+_LEAST_DOUBT: Final = 0.05  #: no wait is known better than by this part of it
+_LEARNING: Final = 0.23  #: how far a learned centre is from the true one, in spreads: it follows what is new
 _MOST_SIGMA: Final = 1.5
 
 
@@ -37,6 +39,11 @@ class Length:
         """What many of them take, each."""
         return self.seconds * math.exp(min(self.sigma, _MOST_SIGMA) ** 2 / 2)
 
+    def with_more(self, seconds: float) -> Length:
+        """The same and so many seconds."""
+        whole = self.seconds + seconds
+        return Length(seconds=whole, sigma=self.sigma * self.seconds / whole if whole > 0 else self.sigma)
+
     @property
     def deviation(self) -> float:
         """The standard deviation in seconds."""
@@ -52,7 +59,9 @@ def of_queued(position: int, busy: Sequence[float], usual: Length, own: Length) 
         return None
     starts = _start(position, busy, usual.mean)
     ahead = max(0, position - 1)
-    doubt = math.hypot(math.sqrt(ahead) * usual.deviation / len(busy), own.deviation)
+    doubt = math.hypot(
+        math.sqrt(ahead) * usual.deviation / len(busy), own.deviation, starts * (_LEAST_DOUBT + _LEARNING * usual.sigma)
+    )
     middle = starts + own.seconds
     return Eta(p50=middle, p90=middle + _NINE_IN_TEN * doubt)
 

@@ -33,7 +33,7 @@ def test_with_equal_jobs_it_is_exact(position: int, busy: list[float], expected:
     found = eta.of_queued(position, busy, length(2.0), length(2.0))
     assert found is not None
     assert found.p50 == pytest.approx(expected)
-    assert found.p90 == pytest.approx(expected)
+    assert expected <= found.p90 < 1.1 * expected
 
 
 def test_nobody_to_run_it_is_no_guess() -> None:
@@ -54,7 +54,8 @@ def test_half_are_done_by_p50_and_nine_in_ten_by_p90(position: int, workers: int
             heapq.heappush(free, end)
         ends.append(end)
     assert 0.3 < statistics.mean(end <= guess.p50 for end in ends) < 0.75
-    assert 0.8 < statistics.mean(end <= guess.p90 for end in ends) < 0.98
+    assert 0.85 < statistics.mean(end <= guess.p90 for end in ends)
+    assert guess.p90 < 2.5 * guess.p50
 
 
 def test_a_running_job_comes_nearer_and_one_that_is_late_is_not_promised_at_once() -> None:
