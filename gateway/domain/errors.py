@@ -10,6 +10,7 @@
     │   ├── InvalidMetadata        422 metadata_invalid
     │   ├── InvalidMetadataFilter  422 invalid_metadata_filter
     │   ├── InvalidCursor          422 invalid_cursor
+    │   ├── DeadlineTooSoon        422 deadline_too_soon   a deadline that would be missed, with the estimate
     │   └── MalformedBody          400 invalid_request     not JSON, not multipart …
     ├── Unauthorized               401 unauthorized
     ├── Forbidden                  403 forbidden
@@ -18,7 +19,8 @@
     │   └── OutputUnavailable      404 output_unavailable
     ├── Conflict                   409 conflict
     │   ├── HashMismatch           409 hash_mismatch
-    │   └── AssetInUse             409 asset_in_use
+    │   ├── AssetInUse             409 asset_in_use
+    │   └── NotQueued              409 not_queued          what can be changed of a waiting job only
     ├── PayloadTooLarge            413 payload_too_large
     ├── RangeNotSatisfiable        416 range_not_satisfiable
     ├── Busy                       429 with Retry-After
@@ -142,6 +144,12 @@ class MissingAsset(InvalidRequest):
         super().__init__(message, faults=faults, details={"missing_ids": list(missing_ids)})
 
 
+class DeadlineTooSoon(InvalidRequest):
+    """A deadline that the job would miss, as things stand. `details.eta` says when it would be done."""
+
+    code = "deadline_too_soon"
+
+
 class IdempotencyKeyReuse(InvalidRequest):
     """An Idempotency-Key that was presented before; keys are single-use for 24 hours."""
 
@@ -222,6 +230,12 @@ class AssetInUse(Conflict):
     """The asset record is still needed."""
 
     code = "asset_in_use"
+
+
+class NotQueued(Conflict):
+    """What can be changed only while a job is queued; this one runs, or has ended."""
+
+    code = "not_queued"
 
 
 class PayloadTooLarge(GatewayError):

@@ -196,6 +196,7 @@ class NewJob:
     webhook: Webhook | None = None
     size: int = 0  #: pixels that its graph makes at once, at most; 0: it does not say
     limits: Limits = Limits()
+    deadline: float | None = None  #: not begun by then, it expires
     sketch: Sketch = UNKNOWN  #: what placement needs to know of the graph
 
 

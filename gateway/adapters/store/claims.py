@@ -2,7 +2,9 @@
 
 Candidates are read in fair order through small windows. The head of the queue is one window for all; only when
 jobs in it cannot run on the workers that ask does each class of requirements get a window of its own, so that any
-number of jobs which only a busy worker can run never hide the others, and a claim stays cheap at any depth. Who
+number of jobs which only a busy worker can run never hide the others, and a claim stays cheap at any depth. Where
+tenants that run as much as they may fill such a window, each other tenant's lane (its jobs of that class) is read from
+its own head. Jobs of what is paused lie below the windows (see pausing.py). Who
 gets what is the pure function's to say; a job is taken by compare-and-set, and its attempt is written before
 anything is sent.
 """
@@ -12,20 +14,23 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, known, owing, rows, schema, statements
-from gateway.domain import model, webhooks
+from gateway.adapters.store import edges, known, owing, pausing, rows, schema, statements
+from gateway.domain import model, pauses, webhooks
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.states import Edge, JobStatus
 
 WINDOW: Final = 64
 WARM_WINDOW: Final = 16  #: jobs that are looked at of a class whose models an idle worker holds
 WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
+ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
+LANES: Final = 16  #: tenants whose jobs are read by one statement
+SINKING: Final = 3  #: times that one claim meets jobs of what is paused, at most
 
 _jobs = schema.jobs
 _workers = schema.workers
@@ -48,15 +53,26 @@ _QUEUED: Final = (
         _jobs.c.room,
         _jobs.c.sketch,
     )
-    .where(_jobs.c.status == schema.QUEUED, _jobs.c.not_before <= sa.bindparam("now"))
+    .where(
+        _jobs.c.status == schema.QUEUED,
+        _jobs.c.priority > schema.FLOOR,
+        _jobs.c.not_before <= sa.bindparam("now"),
+    )
     .order_by(_jobs.c.priority.desc(), _jobs.c.vt, _jobs.c.id)
     .limit(sa.bindparam("window"))
 )
 _OF_CLASS: Final = _QUEUED.where(_jobs.c.requirements == sa.bindparam("key"))
-_uncapped = _jobs.c.tenant.not_in(sa.bindparam("capped", expanding=True))
-_QUEUED_UNCAPPED: Final = _QUEUED.where(_uncapped)
-_OF_CLASS_UNCAPPED: Final = _OF_CLASS.where(_uncapped)
 
+
+def _lane(number: int) -> sa.Select[Any]:
+    """The first jobs of one tenant in a class."""
+    whole = _OF_CLASS.where(_jobs.c.tenant == sa.bindparam(f"tenant{number}")).subquery(f"lane{number}")
+    return sa.select(*whole.c)
+
+
+_OF_LANE: Final = _lane(0)
+_OF_LANES: Final = sa.union_all(*(_lane(number) for number in range(LANES)))
+_TENANTS_OF_CLASS: Final = known.hops(_jobs.c.tenant, _jobs.c.requirements == sa.bindparam("key"))
 
 #: The workers whose lease this boot holds; locked so that a take-over waits for the claim, and then finds it.
 HELD_WORKERS: Final = (
@@ -126,6 +142,7 @@ class Ask:
     now: float
     new_id: ports.NewId
     boot: str
+    paused: pauses.Pauses = field(default_factory=pauses.Pauses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +192,7 @@ def claim(tx: statements.Transaction, ask: Ask, seen: Seen) -> model.Claimed:
     if not slots:
         return model.Claimed(claims=(), waiting=True)  # for all we know
     room = _room(tx)
-    full = [tenant for tenant, left in room.items() if left <= 0]
-    windows = _windows(tx, slots, now=ask.now, capped=full)
+    windows = _unpaused(tx, ask, slots, room)
     found = {row.id: row for row in windows.rows}
     assignments = ask.choose(seen.candidates(windows.rows), slots) if found else ()
     by_worker = {slot.worker: slot for slot in slots}
@@ -190,12 +206,28 @@ def claim(tx: statements.Transaction, ask: Ask, seen: Seen) -> model.Claimed:
             taken.append(attempt)
             if job.tenant in room:
                 room[job.tenant] -= 1
-    return model.Claimed(claims=_claims(tx, taken), waiting=bool(full) or windows.due > len(taken))
+    return model.Claimed(
+        claims=_claims(tx, taken), waiting=any(left <= 0 for left in room.values()) or windows.due > len(taken)
+    )
+
+
+def _unpaused(tx: statements.Transaction, ask: Ask, slots: Sequence[model.Slot], room: Mapping[str, int]) -> _Windows:
+    """The windows without jobs of what is paused; those that came after the pause are sunk now."""
+    windows = _windows(tx, slots, now=ask.now, room=room)
+    if not ask.paused.hold_jobs:
+        return windows
+    for _ in range(SINKING):
+        kept = [row for row in windows.rows if not ask.paused.holds(row.tenant, row.template)]
+        if len(kept) == len(windows.rows) or not pausing.sink(tx):
+            break
+        windows = _windows(tx, slots, now=ask.now, room=room)
+    kept = [row for row in windows.rows if not ask.paused.holds(row.tenant, row.template)]
+    return dataclasses.replace(windows, rows=kept)
 
 
 def look(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float) -> list[model.Candidate]:
     """What a claim for these places would let placement see."""
-    return [_candidate(row) for row in _windows(tx, slots, now=now, capped=()).rows]
+    return [_candidate(row) for row in _windows(tx, slots, now=now, room={}).rows]
 
 
 def adopt(tx: statements.Transaction, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
@@ -232,34 +264,93 @@ def _room(tx: statements.Transaction) -> dict[str, int]:
     return {tenant: cap - running.get(tenant, 0) for tenant, cap in caps.items()}
 
 
-def _windows(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, capped: Sequence[str]) -> _Windows:
-    """The windows of all slots together."""
-    values: dict[str, Any] = {"now": now, "window": WINDOW}
-    if capped:
-        values["capped"] = capped
-    head = tx.execute(_QUEUED_UNCAPPED if capped else _QUEUED, values).all()
-    due = len(head) + (len(head) == WINDOW)  # behind a full window there may be more
+def _windows(
+    tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, room: Mapping[str, int]
+) -> _Windows:
+    """The windows of all slots together, with no more jobs of a capped tenant than there is `room` for."""
+    look_at = _Look(tx=tx, now=now, room=room)
+    seen = tx.execute(_QUEUED, {"now": now, "window": WINDOW}).all()
+    head = look_at.runnable(seen)
+    is_deep = len(seen) == WINDOW
+    due = len(head) + is_deep  # behind a full window there may be more
     at_head = {row.requirements for row in head}
-    warm = _warm_behind(slots, at_head) if len(head) == WINDOW else ()
-    if not warm and all(at_head <= slot.accepts for slot in slots):
+    is_crowded = is_deep and len(head) < ENOUGH
+    warm = _warm_behind(slots, at_head) if is_deep else ()
+    if not warm and not is_crowded and all(at_head <= slot.accepts for slot in slots):
         return _Windows(rows=head, due=due)
-    of_class = _OF_CLASS_UNCAPPED if capped else _OF_CLASS
-    windows: dict[str, Sequence[rows.Row]] = {}
-
-    def window(key: str) -> Sequence[rows.Row]:
-        if key not in windows:
-            windows[key] = tx.execute(of_class, {**values, "key": key}).all()
-        return windows[key]
-
     queued: list[str] | None = None
-    found: dict[str, rows.Row] = {row.id: row for key in warm for row in window(key)[:WARM_WINDOW]}
+    found: dict[str, rows.Row] = {row.id: row for key in warm for row in look_at.of_class(key)[:WARM_WINDOW]}
     for accepts in {slot.accepts for slot in slots}:
         mine = [row for row in head if row.requirements in accepts]
-        if len(mine) < len(head) == WINDOW:  # something at the head cannot run here: look behind it
+        if is_deep and (is_crowded or len(mine) < len(head)):  # something at the head cannot run here: look behind it
             queued = queued if queued is not None else list(tx.execute(known.QUEUED_KEYS).scalars())
-            mine = _merge([window(key) for key in queued if key in accepts])
+            mine = _merge([look_at.of_class(key) for key in queued if key in accepts])
         found.update((row.id, row) for row in mine)
     return _Windows(rows=sorted(found.values(), key=_fair), due=due)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """Behind the head of the queue, for one claim."""
+
+    tx: statements.Transaction
+    now: float
+    room: Mapping[str, int]  #: how many more jobs of a capped tenant may run
+    classes: dict[str, Sequence[rows.Row]] = field(default_factory=dict[str, Sequence[rows.Row]])
+
+    def runnable(self, found: Sequence[rows.Row]) -> Sequence[rows.Row]:
+        """The first ones of each tenant, as many as may run."""
+        if not self.room:
+            return found
+        left = dict(self.room)
+        kept: list[rows.Row] = []
+        for row in found:
+            if left.get(row.tenant, 1) > 0:
+                kept.append(row)
+                if row.tenant in left:
+                    left[row.tenant] -= 1
+        return kept
+
+    def of_class(self, key: str) -> Sequence[rows.Row]:
+        """The first jobs of a class."""
+        if key not in self.classes:
+            seen = self.tx.execute(_OF_CLASS, self._values(key, WINDOW)).all()
+            kept = self.runnable(seen)
+            is_crowded = len(seen) == WINDOW and len(kept) < ENOUGH
+            self.classes[key] = self._of_lanes(key) if is_crowded else kept
+        return self.classes[key]
+
+    def _of_lanes(self, key: str) -> Sequence[rows.Row]:
+        """The first jobs of a class, tenant by tenant."""
+        tenants = [
+            one for one in self.tx.execute(_TENANTS_OF_CLASS, {"key": key}).scalars() if self.room.get(one, 1) > 0
+        ]
+        each = max(2, 2 * WINDOW // max(1, len(tenants)))
+        found: list[rows.Row] = []
+        for start in range(0, len(tenants), LANES):
+            group = [*tenants[start : start + LANES], *[None] * LANES][:LANES]
+            values = {f"tenant{number}": tenant for number, tenant in enumerate(group)}
+            found += self.tx.execute(_OF_LANES, {**self._values(key, each), **values}).all()
+        lanes: dict[str, Sequence[rows.Row]] = {}
+        for row in found:
+            lanes[row.tenant] = [*lanes.get(row.tenant, ()), row]
+        return self.runnable(self._deepened(key, lanes, each))
+
+    def _deepened(self, key: str, lanes: dict[str, Sequence[rows.Row]], each: int) -> Sequence[rows.Row]:
+        """The lanes merged. One that ends too early because only `each` of it was read is read deeper: a tenant with
+        a larger share may have most of what is next."""
+        cut = sorted((_fair(lane[-1]), tenant) for tenant, lane in lanes.items() if len(lane) == each)
+        merged = _merge(list(lanes.values()))
+        for end, tenant in cut:
+            if len(merged) < ENOUGH or end >= _fair(merged[ENOUGH - 1]):
+                break
+            values = {**self._values(key, WINDOW), "tenant0": tenant}
+            lanes[tenant] = self.tx.execute(_OF_LANE, values).all()
+            merged = _merge(list(lanes.values()))
+        return merged
+
+    def _values(self, key: str, window: int) -> dict[str, Any]:
+        return {"now": self.now, "window": window, "key": key}
 
 
 def _warm_behind(slots: Sequence[model.Slot], at_head: Set[str]) -> list[str]:

@@ -13,7 +13,19 @@ import orjson
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import canceling, depth, edges, known, owing, rows, schema, statements, submission, units
+from gateway.adapters.store import (
+    canceling,
+    depth,
+    edges,
+    known,
+    owing,
+    prioritizing,
+    rows,
+    schema,
+    statements,
+    submission,
+    units,
+)
 from gateway.domain import errors, model
 from gateway.domain.states import Edge, JobStatus
 
@@ -175,6 +187,14 @@ class Jobs:
         """The job's attempts, oldest first."""
         found = await self._run.read(lambda tx: tx.execute(_ATTEMPTS, {"id": job_id}).all())
         return tuple(rows.attempt(row) for row in found)
+
+    async def place_of_new(self, tenant: model.TenantId, *, priority: int, n: int) -> int:
+        """The queue position that the last of `n` jobs would have, were they ordered now."""
+        return await self._run.read(lambda tx: prioritizing.place_of_new(tx, tenant, priority=priority, n=n))
+
+    async def prioritize(self, tenant: model.TenantId, job_id: str, priority: int, *, now: float) -> model.Job:
+        """Give a queued job another priority; NotFound, NotQueued."""
+        return rows.job(await self._run.write(lambda tx: prioritizing.change(tx, tenant, job_id, priority, now=now)))
 
     async def events(self, job_id: str) -> tuple[model.Event, ...]:
         """The job's stored facts in order."""

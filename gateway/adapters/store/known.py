@@ -18,16 +18,17 @@ _jobs = schema.jobs
 _table = schema.requirements
 
 
-def _queued() -> sa.Select[Any]:
-    """The distinct keys of queued jobs, by hopping from one to the next along the index."""
-    least = sa.func.min(_jobs.c.requirements)
-    hops = sa.select(least.label("key")).where(_jobs.c.status == schema.QUEUED).cte("hops", recursive=True)
-    following = sa.select(least).where(_jobs.c.status == schema.QUEUED, _jobs.c.requirements > hops.c.key)
-    hops = hops.union_all(sa.select(following.scalar_subquery()).where(hops.c.key.is_not(None)))
-    return sa.select(hops.c.key).where(hops.c.key.is_not(None))
+def hops(column: sa.Column[str], *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The distinct values of queued jobs, by hopping from one to the next along the index."""
+    least = sa.func.min(column)
+    queued = (_jobs.c.status == schema.QUEUED, *conditions)
+    found = sa.select(least.label("key")).where(*queued).cte("hops", recursive=True)
+    following = sa.select(least).where(*queued, column > found.c.key)
+    found = found.union_all(sa.select(following.scalar_subquery()).where(found.c.key.is_not(None)))
+    return sa.select(found.c.key).where(found.c.key.is_not(None))
 
 
-QUEUED_KEYS: Final = _queued()
+QUEUED_KEYS: Final = hops(_jobs.c.requirements)
 _RUNNING_KEYS: Final = (
     sa.select(_jobs.c.requirements)
     .join(schema.attempts, schema.attempts.c.job_id == _jobs.c.id)

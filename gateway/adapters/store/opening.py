@@ -21,6 +21,7 @@ from gateway.adapters.store import (
     learned,
     migrating,
     owing,
+    pausing,
     queue,
     templates,
     tenants,
@@ -42,6 +43,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
     boot = str(uuid_utils.uuid7())
     known_requirements = known.Known()
     bell = owing.Bell()
+    paused = pausing.Pauses(run, clock=clock)
 
     async def check() -> None:
         try:
@@ -52,13 +54,14 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
 
     return ports.Store(
         jobs=jobs.Jobs(run, known_requirements, bell, clock=clock),
-        queue=queue.Queue(run, known_requirements, bell, boot=boot, clock=clock),
+        queue=queue.Queue(run, known_requirements, bell, paused, boot=boot, clock=clock),
         workers=workers.Workers(run, boot=boot),
         assets=assets.Assets(run, clock=clock),
         learned=learned.Learned(run, clock=clock),
         deliveries=deliveries.Deliveries(run, bell, boot=boot, clock=clock),
         templates=templates.Templates(run, clock=clock),
         tenants=tenants.Tenants(run),
+        pauses=paused,
         check=check,
         close=run.close,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway import ports
-from gateway.adapters.store import canceling, claims, evicting, known, owing, retention, rows, settling, units
+from gateway.adapters.store import canceling, claims, evicting, known, owing, pausing, retention, rows, settling, units
 from gateway.domain import model
 from gateway.domain.comfy.graph import Requirements
 
@@ -17,9 +17,17 @@ class Queue:
     """`ports.Queue` over SQL. `boot` names this opening of the store: what it holds, no other may write about."""
 
     def __init__(
-        self, run: units.Units, known_requirements: known.Known, bell: owing.Bell, *, boot: str, clock: ports.Clock
+        self,
+        run: units.Units,
+        known_requirements: known.Known,
+        bell: owing.Bell,
+        paused: pausing.Pauses,
+        *,
+        boot: str,
+        clock: ports.Clock,
     ) -> None:
         self._run = run
+        self._pauses = paused
         self._known = known_requirements
         self._bell = bell
         self._boot = boot
@@ -37,7 +45,11 @@ class Queue:
         self, slots: Sequence[model.Slot], choose: ports.Choose, *, now: float, new_id: ports.NewId
     ) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction."""
-        ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot)
+        paused = await self._pauses.all()
+        slots = [slot for slot in slots if slot.worker not in paused.workers]
+        if paused.queue is not None or not slots:
+            return model.Claimed(claims=(), waiting=True)  # for all we know
+        ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=paused)
         claimed = await self._run.write(lambda tx: claims.claim(tx, ask, self._seen))
         self._bell.claimed(claimed.claims)
         return claimed
@@ -103,4 +115,7 @@ class Queue:
 
     async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:
         """Forget what is past retention; returns hashes of blobs that nothing uses now."""
-        return await self._run.write(lambda tx: retention.prune(tx, now=now, limit=limit, boot=self._boot))
+        while True:
+            unused, more = await self._run.write(lambda tx: retention.prune(tx, now=now, limit=limit, boot=self._boot))
+            if unused or not more:  # to call again says that the bytes are gone, so the caller has to
+                return unused

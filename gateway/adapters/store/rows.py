@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import blake3
 
+from gateway.adapters.store import schema
 from gateway.domain import model, webhooks
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.states import JobStatus, Outcome
@@ -27,7 +28,7 @@ def job(row: Row, outputs: Sequence[model.Output] = ()) -> model.Job:
         expires_at=row.expires_at,
         started_at=row.started_at,
         completed_at=row.completed_at,
-        priority=row.priority,
+        priority=priority(row.priority),
         metadata=row.metadata or {},
         template=row.template,
         template_version=row.template_version,
@@ -99,12 +100,24 @@ def job_values(
         "webhook": None if new.webhook is None else new.webhook.as_dict(),
         "size": new.size,
         "queue_limit": new.limits.queue,
-        "queue_until": None if new.limits.queue is None else new.created_at + new.limits.queue,
+        "queue_until": queue_until(new.created_at, new.limits.queue, new.deadline),
+        "deadline": new.deadline,
         "run_limit": new.limits.run,
         "idle_limit": new.limits.idle,
         "graph_bytes": graph_bytes,
         "sketch": None if new.sketch is sketches.UNKNOWN else new.sketch.pack(),
     }
+
+
+def priority(stored: int) -> int:
+    """The priority that was asked for: that of a paused job is stored lowered."""
+    return stored + schema.SUNK if stored <= -schema.SUNK // 2 else stored
+
+
+def queue_until(queued_at: float, limit: float | None, deadline: float | None) -> float | None:
+    """When a job that is queued then expires: at its queue limit or its deadline, whichever comes first."""
+    ends = [end for end in (deadline, None if limit is None else queued_at + limit) if end is not None]
+    return min(ends, default=None)
 
 
 def webhook(value: Mapping[str, Any] | None) -> webhooks.Webhook | None:

@@ -24,6 +24,10 @@ metadata = sa.MetaData(
 
 QUEUED: Final = sa.literal_column("'queued'")
 
+#: What is paused sinks to the end of the queue: the priority of its queued jobs is lowered by this (see pausing.py).
+SUNK: Final = 1_000_000
+FLOOR: Final = sa.literal_column("-500000")  #: queued jobs below this priority are paused
+
 
 def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> sa.Index:
     condition = sa.text(where)
@@ -86,9 +90,11 @@ jobs = sa.Table(
     sa.Column("queue_until", sa.Double),
     sa.Column("run_limit", sa.Double),
     sa.Column("idle_limit", sa.Double),
+    sa.Column("deadline", sa.Double),
     sa.Index("ix_jobs_listing", "tenant", "created_at", "id"),
     _partial("ix_jobs_fair", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
     _partial("ix_jobs_class", "requirements", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
+    _partial("ix_jobs_lane", "requirements", "tenant", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
     _partial("ix_jobs_queue_until", "queue_until", where="status = 'queued' AND queue_until IS NOT NULL"),
     _partial("ix_jobs_ended", "expires_at", "status", where="completed_at IS NOT NULL"),
     _partial("ix_jobs_batch", "batch_id", where="batch_id IS NOT NULL"),
@@ -305,6 +311,18 @@ template_conversions = sa.Table(
     sa.Column("source", Word, primary_key=True),
     sa.Column("graph", sa.LargeBinary, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
+)
+
+#: What takes nothing new: the queue, a template, a tenant or a worker. `drain`: somebody waits for it to be empty.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("kind", Word, primary_key=True),
+    sa.Column("name", Word, primary_key=True),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("by", Prose),
+    sa.Column("drain", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: Webhook POSTs owed for events (`seq` is the event's). One that is under way is leased; `tries` fences it.

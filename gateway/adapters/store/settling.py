@@ -32,6 +32,7 @@ _FENCED: Final = (
         _jobs.c.avoid,
         _jobs.c.webhook,
         _jobs.c.queue_limit,
+        _jobs.c.deadline,
     )
     .join(_jobs, _jobs.c.id == _attempts.c.job_id)
     .join(_workers, _workers.c.id == _attempts.c.worker)
@@ -160,7 +161,7 @@ def _requeue_columns(row: rows.Row, ending: model.Ending) -> dict[str, Any]:
         "attempt_id": None,
         "started_at": None,
         "queued_at": ending.ended_at,
-        "queue_until": None if row.queue_limit is None else ending.ended_at + row.queue_limit,
+        "queue_until": rows.queue_until(ending.ended_at, row.queue_limit, row.deadline),
         "not_before": ending.retry_at or 0.0,
         "avoid": sorted(avoid) or None,
         "room": rows.room_value(ending.room),

@@ -23,12 +23,12 @@ _others = schema.tenants.alias("others")
 
 def _head(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[float]:
     fair = (_jobs.c.priority.desc(), _jobs.c.vt)
-    queued = sa.select(_jobs.c.vt).where(_jobs.c.status == schema.QUEUED, *conditions)
+    queued = sa.select(_jobs.c.vt).where(_jobs.c.status == schema.QUEUED, _jobs.c.priority > schema.FLOOR, *conditions)
     return queued.order_by(*fair).limit(1).scalar_subquery()
 
 
 #: The present of the queue: the head of this priority, of any, or (nothing waits) how far anyone has been served.
-_PRESENT: Final = sa.func.coalesce(
+PRESENT: Final = sa.func.coalesce(
     _head(_jobs.c.priority == sa.bindparam("priority")),
     _head(),
     sa.select(sa.func.max(_others.c.vt)).scalar_subquery(),
@@ -39,7 +39,7 @@ _TAKE_TURNS: Final = (
     sa.update(schema.tenants)
     .where(schema.tenants.c.id == sa.bindparam("tenant"))
     .values(
-        vt=engines.greater(schema.tenants.c.vt, _PRESENT) + sa.bindparam("n", type_=sa.Double) / schema.tenants.c.weight
+        vt=engines.greater(schema.tenants.c.vt, PRESENT) + sa.bindparam("n", type_=sa.Double) / schema.tenants.c.weight
     )
     .returning(*(schema.tenants.c[name] for name in _TURN))
 )
