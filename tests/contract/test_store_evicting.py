@@ -81,3 +81,12 @@ async def test_an_output_that_a_queued_job_needs_outlives_its_own_job(store: por
     assert (await store.queue.evict(now=clock.now, excess=1)) == model.Evicted(), "it is not counted again and again"
     await store.jobs.cancel(kit.TENANT, waiting.id, now=clock.now)
     assert await prune(store, clock) == {output.asset.hash}
+
+
+async def test_what_left_no_bytes_does_not_hold_up_the_rest(store: ports.Store, clock: kit.Clock) -> None:
+    """One call forgets as many canceled jobs as there are, though a transaction takes only some."""
+    await store.jobs.submit([kit.new_job(clock) for _ in range(25)])
+    assert [one async for one in store.jobs.cancel_queued(None, now=clock.now)]
+    clock.now += 10_000
+    assert await store.queue.prune(now=clock.now, limit=10) == ()
+    assert await kept(store) == set()

@@ -90,37 +90,39 @@ def expire(tx: statements.Transaction, ids: Sequence[str], *, now: float) -> tup
     return tuple(model.JobId(job_id) for job_id in queued)
 
 
-def prune(tx: statements.Transaction, *, now: float, limit: int, boot: str) -> tuple[str, ...]:
-    """Forget what is past retention; returns hashes of blobs that nothing uses.
+def prune(tx: statements.Transaction, *, now: float, limit: int, boot: str) -> tuple[tuple[str, ...], bool]:
+    """Forget what is past retention; returns hashes of blobs that nothing uses, and whether there may be more to do.
 
     A hash is returned again until the boot that was given it calls once more, which says that it got that far: a
     gateway that dies between this and the deletion of the bytes leaves none behind.
     """
-    _forget_jobs(tx, now=now, limit=limit)
-    _forget_assets(tx, now=now, limit=limit)
+    jobs = _forget_jobs(tx, now=now, limit=limit)
+    expired = _forget_assets(tx, now=now, limit=limit)
     idempotency.forget(tx, now=now)
     tx.execute(_DELETED, {"b_boot": boot})
     tx.execute(_REUSED)
     loose = tuple(tx.execute(_LOOSE).scalars())
     if loose:
         tx.execute(_TELL, {"boot": boot})
-    return loose
+    return loose, limit in {jobs, expired}
 
 
-def _forget_jobs(tx: statements.Transaction, *, now: float, limit: int) -> None:
+def _forget_jobs(tx: statements.Transaction, *, now: float, limit: int) -> int:
     ended = tx.execute(_ENDED, {"now": now, "limit": limit}).all()
     if not ended:
-        return
+        return 0
     ids = [job.id for job in ended]
     for statement in _FORGET:
         tx.execute(statement, {"ids": ids})
     if batches := sorted({job.batch_id for job in ended if job.batch_id is not None}):
         tx.execute(_FORGET_BATCHES, {"ids": batches})
+    return len(ended)
 
 
-def _forget_assets(tx: statements.Transaction, *, now: float, limit: int) -> None:
+def _forget_assets(tx: statements.Transaction, *, now: float, limit: int) -> int:
     expired = tx.execute(_EXPIRED_ASSETS, {"now": now, "limit": limit}).all()
     if not expired:
-        return
+        return 0
     tx.execute(_FORGET_ASSETS, {"ids": [asset.id for asset in expired]})
     tx.execute(assets.LOOSEN, [{"hash": hash_} for hash_ in sorted({asset.hash for asset in expired})])
+    return len(expired)
