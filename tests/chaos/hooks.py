@@ -27,7 +27,10 @@ class Receiver:
 
     async def take(self, request: web.Request) -> web.Response:
         """Take one message."""
-        message, told = request.headers["webhook-id"], orjson.loads(await request.read())
+        try:
+            message, told = request.headers["webhook-id"], orjson.loads(await request.read())
+        except ConnectionResetError:  # the gateway died while it told us
+            return web.Response(status=400)
         self.came[message] += 1
         if self.came[message] == 1 and zlib.crc32(message.encode()) % _FAIL_EVERY == 0:
             return web.Response(status=503)
