@@ -70,7 +70,15 @@ def main() -> int:
     scale = measured.Scale()
     if arguments.quick:
         scale = measured.Scale(
-            zero_cost=300, uniform=80, lognormal=80, latency=100, queued=1000, checkpoints=200, speeds=60, rounds=1
+            zero_cost=300,
+            uniform=80,
+            lognormal=80,
+            latency=100,
+            queued=1000,
+            checkpoints=200,
+            speeds=60,
+            depth=5000,
+            rounds=1,
         )
     console = Console()
     figures = asyncio.run(_measure(arguments.case or list(cases.CASES), scale, console))

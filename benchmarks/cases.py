@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from benchmarks import clients, fleet, scheduling
+from benchmarks import clients, fleet, scale, scheduling
 from benchmarks.figures import Figure, Scale
 
 _SEED = 20261121
@@ -226,4 +226,5 @@ CASES = {
     "checkpoints": scheduling.checkpoints,
     "speeds": scheduling.speeds,
     "estimates": scheduling.estimates,
+    "scale": scale.scale,
 }

@@ -35,3 +35,4 @@ class Scale:
     rounds: int = 3
     checkpoints: int = 400
     speeds: int = 200
+    depth: int = 100_000
