@@ -1,8 +1,8 @@
 """What a claim and a submit cost with a short and a long queue whose head the idle worker cannot take.
 
 The queue holds jobs of 50 tenants. At its head are 1,000 jobs of a tenant that may run nothing now, then 5,000 that
-only a busy worker can run; a queue of 100 has the same in small. One worker claims and ends jobs, one after the other, as
-dispatch does; placement is the default one, with nothing held. SQLite, CPU of this process.
+only a busy worker can run; a queue of 100 has the same in small. One worker claims and ends jobs, one after the other,
+as dispatch does; placement is the default one, with nothing held. SQLite, CPU of this process.
 """
 
 from __future__ import annotations
