@@ -143,6 +143,23 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             job.follow(Edge.ASK_CANCEL)
         assert found.status is job.status
 
+    @stateful.rule(host=hosts, tenant=st.sampled_from([None, kit.TENANT, kit.OTHER]), running=st.booleans())
+    def cancel_all(self, host: str, tenant: model.TenantId | None, running: bool) -> None:
+        """Everything that waits, and what runs with `running`: of one tenant, or of everybody."""
+        edges = {JobStatus.QUEUED: Edge.CANCEL} | ({JobStatus.RUNNING: Edge.ASK_CANCEL} if running else {})
+        expected: dict[str, JobStatus] = {}
+        for job_id, job in self.jobs.items():
+            if job.status in edges and tenant in {None, job.tenant}:
+                job.follow(edges[job.status])
+                expected[job_id] = job.status
+        store = self.hosts[host].store
+
+        async def cancel() -> dict[str, JobStatus]:
+            found = store.jobs.cancel_queued(tenant, now=self.clock.now, running=running)
+            return {one.job_id: one.status async for chunk in found for one in chunk}
+
+        assert self.run(cancel()) == expected
+
     # -- clocks -------------------------------------------------------------------------------------------------
 
     @stateful.rule(seconds=st.integers(1, 40))
