@@ -95,6 +95,10 @@ class AttemptRun:
         """Whether the worker's frames about it reach us for certain."""
         return self._posted_as is not None and self._posted_as == self.link.client_id
 
+    def seen_to_run(self) -> None:
+        """The worker says that it runs."""
+        self.running_since = self.running_since or self.tools.clock()
+
     def stop_late(self, reason: str) -> None:
         """It takes too long: the worker is asked to stop it, and then it is tried again."""
         self.overdue, self.overdue_at = reason, self.tools.clock()
@@ -366,7 +370,7 @@ class AttemptRun:
 
     def _noted(self, found: looking.Found) -> looking.Found:
         if isinstance(found, looking.Present) and found.running:
-            self.running_since = self.running_since or self.tools.clock()
+            self.seen_to_run()
         return found
 
     def _gone(self, reason: str, *, refused: bool = False, forgotten: bool = False) -> _Over:

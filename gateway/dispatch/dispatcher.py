@@ -1,9 +1,10 @@
 """Dispatch: idle workers take queued jobs; attempts are driven to their end and settled.
 
 All loops live in one TaskGroup. `_place` wakes on signals (work was queued, a worker became free) and lets the store
-claim what `choose` decides, in one transaction. `_tend` renews worker leases, adopts attempts that are found open,
-and looks after workers. Each member's `Link.run` keeps its connection. Every attempt is a task of its own; `settle` is
-the one place where an attempt's end is written, and the one place that is shielded from cancellation.
+claim what `choose` decides, in one transaction. `_tend` renews worker leases and adopts attempts that are found open;
+`_watch` looks after workers that are silent, broken or old. Each member's `Link.run` keeps its connection. Every
+attempt is a task of its own; `settle` is the one place where an attempt's end is written, and the one place that is
+shielded from cancellation.
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ from urllib.parse import urlsplit
 import structlog
 
 from gateway import assets, ports
-from gateway.dispatch import cleaning, drive, fleet, foresight, inputs, learning, link, tools, watching
+from gateway.dispatch import cleaning, drive, fleet, foresight, inputs, learning, leasing, link, tools, watching
 from gateway.domain import durations, errors, fitting, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
 from gateway.domain.costs import eta
 from gateway.domain.placement import ahead
-from gateway.domain.states import JobStatus, Outcome
+from gateway.domain.states import JobStatus
 
 _log = structlog.get_logger("gateway.dispatch")
-_LOST_SECONDS: Final = 86_400.0  #: a prompt that was given up longer ago does not show up any more
 _TICK_SECONDS: Final = 1.0  #: between looks at leases, due retries and workers, when no signal comes
 
 
@@ -76,7 +76,6 @@ class Dispatch:
         self._group: asyncio.TaskGroup | None = None
         self._placing = True
         self._waiting = True  #: whether jobs may wait that an idle worker could take
-        self._leased_at = 0.0
         self._requirements: Mapping[str, Requirements] = {}
         self._learning = learning.Learning(
             store=ties.learned, clock=ties.clock, durations=durations.Durations(patience=options.runs)
@@ -96,7 +95,21 @@ class Dispatch:
             post_seconds=options.post,
             ahead=options.ahead,
         )
+        self._leasing = self._made_leasing()
         self._tend_now = asyncio.Event()
+
+    def _made_leasing(self) -> leasing.Leasing:
+        return leasing.Leasing(
+            workers=self._ties.workers,
+            queue=self._ties.queue,
+            fleet=self._fleet,
+            driver=self._driver,
+            watchdog=self._watchdog,
+            clock=self._ties.clock,
+            start=self._start,
+            owner=self._options.owner,
+            seconds=self._options.lease,
+        )
 
     def _tools(self) -> tools.Tools:
         ties, patience = self._ties, self._options.patience
@@ -227,7 +240,7 @@ class Dispatch:
         self._fleet.members.pop(member.worker.id, None)
         member.draining = True
         await self._driver.hand_back(member)
-        for task in (member.listening, member.refreshing):
+        for task in (member.listening, member.refreshing, member.looking):
             if task is not None:
                 task.cancel()
         await member.link.client.close()
@@ -279,6 +292,7 @@ class Dispatch:
             for member in self._fleet.members.values():
                 member.listening = group.create_task(member.link.run())
             group.create_task(self._tend())
+            group.create_task(self._watch(group))
             group.create_task(self._place())
             group.create_task(self._cleaner.run())
 
@@ -366,9 +380,8 @@ class Dispatch:
         """Keep leases, adopt what is found open, finish drains, and look after workers that seem dead."""
         while True:
             try:
-                await self._keep_leases()
+                await self._leasing.keep()
                 await self._finish_drains()
-                await self._look_after_workers()
                 await self._expire()
                 await self._learning.keep()
                 await self._hear_cancels()
@@ -395,51 +408,23 @@ class Dispatch:
             pass
         self._tend_now.clear()
 
-    async def _keep_leases(self) -> None:
-        members = dict(self._fleet.members)
-        now = self._ties.clock()
-        fresh = any(member.epoch is None for member in members.values())
-        if not members or (not fresh and now - self._leased_at < self._options.lease / 4):
-            return
-        held = await self._ties.workers.lease(tuple(members), owner=self._options.owner, seconds=self._options.lease)
-        self._leased_at = now
-        for worker, member in members.items():
-            epoch = held.get(worker)
-            member.leased_until = 0.0 if epoch is None else now + self._options.lease
-            if epoch == member.epoch:
-                continue
-            if member.epoch is not None:
-                _log.warning("lease_lost", worker=worker)
-                await self._driver.drop(member)
-            if epoch is not None:
-                await self._adopt_attempts(worker)
-                await self._remember(member, now)
-            member.epoch = epoch
-
-    async def _adopt_attempts(self, worker: model.WorkerId) -> None:
-        for claim in await self._ties.queue.open_claims((worker,)):
-            _log.info("attempt_found_open", job=claim.job_id, attempt=claim.attempt.id, worker=worker)
-            self._start(claim)
-
-    async def _remember(self, member: fleet.Member, now: float) -> None:
-        """What was lost on this worker before we drove it may still show up there; what broke it may have it still."""
-        before = await self._ties.queue.given_up(member.worker.id, since=now - _LOST_SECONDS)
-        member.link.suspect(attempt.id for attempt in before if attempt.outcome is Outcome.LOST)
-        await self._watchdog.remember(member, before)
-
     async def _finish_drains(self) -> None:
         for member in tuple(self._fleet.members.values()):
             if member.draining and not member.runs:
                 await self._drop(member, "it was drained")
                 await self._ties.workers.remove(member.worker.id)
 
-    async def _look_after_workers(self) -> None:
-        now = self._ties.clock()
-        members = tuple(self._fleet.members.values())
-        for member in members:
-            await self._watchdog.look(member)
-            self._refresh_if_due(member, now)
-        await watching.recycle(members, self._watchdog)
+    async def _watch(self, group: asyncio.TaskGroup) -> None:
+        """Look after workers, each by itself: one that hangs delays neither the others nor our leases."""
+        while True:
+            now = self._ties.clock()
+            members = tuple(self._fleet.members.values())
+            for member in members:
+                if member.looking is None or member.looking.done():
+                    member.looking = group.create_task(self._watchdog.look(member))
+                self._refresh_if_due(member, now)
+            await watching.recycle(members, self._watchdog)
+            await asyncio.sleep(_TICK_SECONDS)
 
     async def _expire(self) -> None:
         """End jobs that have waited for longer than they may."""

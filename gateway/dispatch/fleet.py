@@ -39,6 +39,7 @@ class Member:
     process: model.WorkerProcess | None = None  #: of a local worker, as our supervisor tells
     listening: asyncio.Task[None] | None = None
     refreshing: asyncio.Task[None] | None = None
+    looking: asyncio.Task[None] | None = None
     restart_asked: RestartAsked | None = None
     family: str | None = None  #: of the latest job that succeeded there
     leased_until: float = 0.0  #: by our own clock, as of before the lease was asked for

@@ -115,7 +115,7 @@ class Watchdog:
             if finding.judgement is Judgement.BLOCKED:
                 await self._put_aside(member, runs, finding.reason)
                 return
-            self._act(member, runs, run, finding)
+            await self._act(member, runs, run, finding)
 
     @staticmethod
     async def _put_aside(member: fleet.Member, runs: Sequence[attempt.AttemptRun], reason: str) -> None:
@@ -141,7 +141,7 @@ class Watchdog:
             known_dead=self.care.ask,
         )
 
-    def _act(
+    async def _act(
         self,
         member: fleet.Member,
         runs: Sequence[attempt.AttemptRun],
@@ -151,17 +151,19 @@ class Watchdog:
         if member.link.state is not link.LinkState.READY:  # another run told already
             return
         if finding.judgement is Judgement.DEAD:
-            self._bury(member, runs, finding.reason)
+            await self._bury(member, runs, finding.reason)
         elif run.overdue is not None and self.clock() - run.overdue_at >= self.care.stuck:
-            self._bury(member, runs, f"it does not stop what takes too long: {run.overdue}")
+            await self._bury(member, runs, f"it does not stop what takes too long: {run.overdue}")
         elif finding.judgement is Judgement.TOO_LONG and run.overdue is None:
             run.stop_late(finding.reason)
 
-    @staticmethod
-    def _bury(member: fleet.Member, runs: Sequence[attempt.AttemptRun], reason: str) -> None:
+    async def _bury(self, member: fleet.Member, runs: Sequence[attempt.AttemptRun], reason: str) -> None:
         """Nothing comes from this worker any more; what ran there is to blame, what waited behind it is not."""
-        member.link.quarantine(reason, marks=tuple(run.id for run in runs), stuck=True)
+        running = (await member.link.client.queue()).running
+        member.link.quarantine(reason, marks=running or tuple(run.id for run in runs), stuck=True)
         for run in runs:
+            if run.id in running:
+                run.seen_to_run()
             run.give_up(_last_word(run, reason))
 
 
