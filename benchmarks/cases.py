@@ -226,5 +226,6 @@ CASES = {
     "checkpoints": scheduling.checkpoints,
     "speeds": scheduling.speeds,
     "estimates": scheduling.estimates,
+    "delays": scheduling.delays,
     "scale": scale.scale,
 }

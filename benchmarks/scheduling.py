@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from benchmarks import fleet, virtual
+from benchmarks import distance, fleet, virtual
 from benchmarks.figures import Figure, Scale
 
 _LOAD = 1.0
@@ -314,6 +314,35 @@ async def _read(session: aiohttp.ClientSession, url: str, job_id: str) -> dict[s
     async with session.get(f"{url}/api/v2/jobs/{job_id}") as response:
         response.raise_for_status()
         return await response.json()
+
+
+_DELAYS = (("sent when the run has ended", {"COMFY_GATEWAY_PLACEMENT__AHEAD": "0"}, None), ("sent ahead", {}, 0.95))
+
+
+async def delays(scale: Scale) -> list[Figure]:
+    """200 ms jobs on 4 workers that are 50 ms away, each way, all queued at once."""
+    works = [virtual.Work(number=number, at=0.0, models="model0", seconds=0.2) for number in range(scale.speeds)]
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        async with (
+            fleet.workers(4, folder, *_models()) as urls,
+            distance.relayed(urls, seconds=0.05) as away,
+        ):
+            for how, env, goal in _DELAYS:
+                async with fleet.gateway(away, _made(folder / how), env=env) as gateway:
+                    outcomes = [await _outcome(through(gateway), works, urls) for _ in range(scale.rounds + 1)]
+                ratio = statistics.median(len(works) * 0.2 / (len(urls) * outcome.makespan) for outcome in outcomes[1:])
+                figures.append(
+                    Figure(
+                        case="200 ms jobs, workers 50 ms away",
+                        figure=f"efficiency, {how}",
+                        gateway=ratio,
+                        goal="" if goal is None else f"≥ {goal}",
+                        met=None if goal is None else ratio >= goal,
+                    )
+                )
+    return figures
 
 
 async def speeds(scale: Scale) -> list[Figure]:

@@ -80,7 +80,8 @@ class Driver:
         """Have the next job sent a moment before this one is expected to end."""
         seconds = self.tools.foresight.takes(run.claim) if self.ahead else None
         if seconds is not None:
-            asyncio.get_running_loop().call_later(max(0.0, seconds - self.ahead), self._ends_soon, member, run)
+            lead = self.ahead + self.tools.foresight.delay(member.worker.id)
+            asyncio.get_running_loop().call_later(max(0.0, seconds - lead), self._ends_soon, member, run)
 
     def _ends_soon(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
         if run.busy and not run.alone:

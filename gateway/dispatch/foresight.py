@@ -19,7 +19,9 @@ from gateway.domain import model, placement
 from gateway.domain.comfy import history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import book, eta, memory
+from gateway.domain.costs.sketch import Sketch
 
+_LONGEST_DELAY: Final = 0.5  #: no worker is taken to be further away, in seconds
 _REMEMBERED: Final = 4.0  #: times its patience that a job is remembered to have left places to others
 
 
@@ -140,6 +142,10 @@ class Foresight:
         expected = self._belief(claim.attempt.worker).attempts.get(claim.attempt.id)
         return None if expected is None or expected.cost is None else expected.cost.seconds
 
+    def delay(self, worker: model.WorkerId) -> float:
+        """How much longer than their runs jobs take a place there: the way to the worker and back, above all."""
+        return min(self.costs.overhead(worker), _LONGEST_DELAY)
+
     def freed(self, claim: model.Claim) -> None:
         """Its worker can take the next one."""
         attempts = self._belief(claim.attempt.worker).attempts
@@ -175,7 +181,8 @@ class Foresight:
         bits = sum(1 << place for place in cached)
         self.costs.observe(kind, run.missing, entry.seconds, worker=claim.attempt.worker, cached=bits)
         if expected is not None and expected.is_first and expected.freed_at is not None:
-            self.costs.observe_place(expected.freed_at - expected.since, run=entry.seconds)
+            taken = expected.freed_at - expected.since
+            self.costs.observe_place(taken, run=entry.seconds, worker=claim.attempt.worker)
 
     def ended(self, claim: model.Claim, *, posted: bool) -> None:
         """It is over. If its worker got it and nobody saw its end, nothing is believed of what that one holds."""
@@ -209,23 +216,33 @@ class Foresight:
             expected = self._belief(job.worker).attempts.get(job.attempt_id)
             if expected is None or expected.cost is None:
                 return None
-            own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma).with_more(self.costs.overhead)
+            more = self.costs.overhead(job.worker)
+            own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma).with_more(more)
             return eta.of_running(max(0.0, self.clock() - expected.since), own)
-        own = self._length(job)
+        own = self._length(self._needs.get(job.requirements_key), job.sketch)
+        return None if position is None else self._queued(job.requirements_key, own, standings, position)
+
+    def expect(
+        self, wanted: Requirements, sketch: Sketch, standings: Sequence[Standing], *, position: int
+    ) -> eta.Eta | None:
+        """Seconds until a job that is not ordered yet would be done, were it ordered now at that position."""
+        own = self._length(book.Needs.of(wanted.key, wanted), sketch)
+        return self._queued(wanted.key, own, standings, position)
+
+    def _queued(self, key: str, own: eta.Length | None, standings: Sequence[Standing], position: int) -> eta.Eta | None:
         any_run = self.costs.usual
-        if position is None or own is None or any_run is None:
+        if own is None or any_run is None:
             return None
-        able = [standing for standing in standings if job.requirements_key in standing.accepts]
+        able = [standing for standing in standings if key in standing.accepts]
         now = self.clock()
         busy = [self._worker(standing, now).ready_in for standing in able]
         usual = eta.Length(seconds=any_run.seconds, sigma=any_run.sigma)
-        return eta.of_queued(position, busy, usual, own.with_more(self.costs.overhead))
+        return eta.of_queued(position, busy, usual, own.with_more(self.costs.overhead()))
 
-    def _length(self, job: model.Job) -> eta.Length | None:
-        needs = self._needs.get(job.requirements_key)
+    def _length(self, needs: book.Needs | None, sketch: Sketch) -> eta.Length | None:
         if needs is None:
             return None
-        cost = self.costs.cost(book.Kind.of(needs, job.sketch), frozenset())
+        cost = self.costs.cost(book.Kind.of(needs, sketch), frozenset())
         return None if cost is None else eta.Length(seconds=cost.seconds, sigma=cost.sigma)
 
     def why(

@@ -144,10 +144,9 @@ class Costs:
         """How long any job takes a place of a worker, loading included."""
         return self.runs.get(_ANY)
 
-    @property
-    def overhead(self) -> float:
-        """How much longer a job takes a place than it runs, in seconds."""
-        found = self.runs.get(_MORE)
+    def overhead(self, worker: str | None = None) -> float:
+        """How much longer a job takes a place than it runs, in seconds: of this worker, or of any."""
+        found = (self.runs.get(f"{_MORE}{worker}") if worker is not None else None) or self.runs.get(_MORE)
         return 0.0 if found is None else found.seconds
 
     def factor(self, worker: str) -> float:
@@ -215,10 +214,11 @@ class Costs:
             for key in _near(kind):
                 self.runs.observe(key, each)
 
-    def observe_place(self, seconds: float, *, run: float) -> None:
+    def observe_place(self, seconds: float, *, run: float, worker: str) -> None:
         """Learn of a job that took a place for so long, by our clock, `run` of it by its worker's."""
         self.runs.observe(_ANY, seconds)
         self.runs.observe(_MORE, seconds - run)
+        self.runs.observe(f"{_MORE}{worker}", seconds - run)
 
     def _observe_cold(self, kind: Kind, missing: Files, seconds: float, warm: Estimate | None) -> None:
         if missing == kind.models:
