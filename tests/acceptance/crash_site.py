@@ -127,7 +127,8 @@ class Client:
         """Wait until the server has died, by SIGKILL."""
         assert self.process is not None
         async with asyncio.timeout(60):
-            assert await self.process.wait() == -signal.SIGKILL
+            status = await self.process.wait()
+        assert status == -signal.SIGKILL, f"it ended with {status}; see dying.log"
 
     def kill(self) -> None:
         assert self.process is not None
