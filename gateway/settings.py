@@ -233,7 +233,7 @@ class Watch(_Part):
     """When a job takes too long, or a worker is dead. Templates may have limits of their own."""
 
     run: Seconds = Field(86400.0, gt=0, description="The longest run of a job whose kind is not known yet.")
-    idle: Seconds = Field(900.0, gt=0, description="The longest time without any sign of life of a run.")
+    idle: Seconds = Field(1800.0, gt=0, description="The longest time without any sign of life of a run.")
     dead: Seconds = Field(
         120.0, gt=0, description="A local worker is dead when a job, its process and its card are silent for this."
     )

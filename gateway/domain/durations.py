@@ -21,7 +21,7 @@ class Patience:
     """How far above what was seen a learned limit lies, and what holds while nothing was learned; in seconds."""
 
     run: float = 86_400.0  #: the longest run of a family that is not known yet, and the longest that is ever learned
-    idle: float = 900.0  #: the longest time without a sign of life, and the shortest that is ever learned
+    idle: float = 1800.0  #: the longest time without a sign of life, and the shortest that is ever learned
     run_at_least: float = 3600.0
     times: float = 10.0
 

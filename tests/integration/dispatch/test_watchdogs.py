@@ -120,6 +120,18 @@ async def test_who_waits_behind_a_strangers_prompt_that_hangs_goes_elsewhere(tmp
         await site.worker_ready("w0")  # the stranger's prompt has ended
 
 
+async def test_a_worker_that_hangs_delays_no_look_at_others(tmp_path: Path) -> None:
+    async with open_site(tmp_path, care=QUICK) as site, simulator.running(BLIND) as slow, simulator.running() as dead:
+        await add(site, slow, "w0")
+        await fault(slow, "slow_http", path="/internal", seconds=12)
+        silent = await site.submit(blind_work(20))
+        await site.running(silent)
+        await add(site, dead, "w1")
+        await fault(dead, "dead_thread", nth=1)
+        await site.submit(picture())
+        await site.worker_is("w1", lambda view: view.state == "quarantined", 8)
+
+
 async def test_a_run_over_its_limit_is_stopped_and_its_worker_goes_on(tmp_path: Path) -> None:
     async with open_site(tmp_path, care=dispatch.Care(ask=0.2)) as site, simulator.running() as sim:
         await add(site, sim, "w0")
