@@ -59,6 +59,14 @@ async def read_object(request: Request, shape: type[T], *, limit: int) -> T:
     return validated(shape, value)
 
 
+async def read_object_if_any(request: Request, shape: type[T], *, limit: int) -> T:
+    """As `read_object`; an empty body is an empty object."""
+    value = parse_json(await read(request, limit=limit) or b"{}")
+    if not isinstance(value, dict):
+        raise errors.InvalidRequest("the body must be a JSON object, or empty")
+    return validated(shape, value)
+
+
 def validated(shape: type[T], value: Mapping[str, Any]) -> T:
     """`value` as a `shape`; InvalidRequest with every fault, near misses of unknown keys suggested."""
     try:
@@ -112,12 +120,15 @@ def _json_type(value: object) -> str:
             return "a number"
 
 
-def documented(shape: type[BaseModel], *, example: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads its JSON body with `read_object`."""
+def documented(
+    shape: type[BaseModel], *, example: Mapping[str, Any] | None = None, required: bool = True
+) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its JSON body with `read_object`, or (not `required`) with
+    `read_object_if_any`."""
     content: dict[str, Any] = {"schema": _inlined(shape.model_json_schema())}
     if example is not None:
         content["example"] = example
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+    return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

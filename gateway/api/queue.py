@@ -39,12 +39,12 @@ class QueueCanceled(BaseModel):
     summary="Cancel everything that is queued",
     response_model=QueueCanceled,
     responses=api_errors.documented(413),
-    openapi_extra=body.documented(QueueCancel, example={}),
+    openapi_extra=body.documented(QueueCancel, example={}, required=False),
 )
 async def cancel_queue(request: Request, known: parts.PartsDep, caller: auth.CallerDep) -> Response:
     """Ends every job that is queued at this moment: the caller's, another tenant's, or everybody's. A job that a worker
     takes meanwhile is asked to stop. An empty body means the caller's own queue."""
-    order = await _order(request, known.limits.json_body)
+    order = await body.read_object_if_any(request, QueueCancel, limit=known.limits.json_body)
     tenant = _whose(order, caller)
     canceled = asked = 0
     async for chunk in known.store.jobs.cancel_queued(tenant, now=known.clock(), running=order.running):
@@ -53,14 +53,6 @@ async def cancel_queue(request: Request, known: parts.PartsDep, caller: auth.Cal
         canceled += stopped
         asked += len(chunk) - stopped
     return present.answer(QueueCanceled(canceled=canceled, canceling=asked))
-
-
-async def _order(request: Request, limit: int) -> QueueCancel:
-    given = await body.read(request, limit=limit)
-    value = body.parse_json(given) if given else {}
-    if not isinstance(value, dict):
-        raise errors.InvalidRequest("the body must be a JSON object, or empty")
-    return body.validated(QueueCancel, value)
 
 
 def _whose(order: QueueCancel, caller: auth.Caller) -> model.TenantId | None:
