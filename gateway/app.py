@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from gateway import authoring, building, delivery, dispatch, ports, retention
+from gateway import authoring, building, delivery, dispatch, pipelines, ports, retention
 from gateway.adapters import datadir, processes
 from gateway.api import app as api
 from gateway.api import parts
@@ -111,6 +111,7 @@ class _Built:
     dispatch: dispatch.Dispatch
     retention: retention.Retention
     deliverer: delivery.Deliverer
+    leader: pipelines.Leader
     reaper: reaping.Reaper
     clock: ports.Clock
     local_known: asyncio.Event = field(default_factory=asyncio.Event)  #: our supervisor has told what it runs
@@ -122,6 +123,7 @@ class _Built:
         yield "retention", self.retention.run()
         yield "delivery", self.deliverer.run()
         yield "templates", self.shelf.run()
+        yield "pipelines", self.leader.run()
         yield "reaping", self._reap()
         if supervisor is None:
             self.local_known.set()
@@ -162,6 +164,7 @@ async def _build(
         dispatch=dispatcher,
         retention=foundation.retention(known.tally),
         deliverer=foundation.deliverer(known, stack),
+        leader=foundation.leader(known, stack),
         reaper=foundation.reaper(dispatcher),
         clock=foundation.clock,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 import time
@@ -14,12 +15,13 @@ import structlog
 import uuid_utils
 
 import gateway
-from gateway import assets, authoring, delivery, dispatch, ports, retention, submission
+from gateway import assets, authoring, delivery, dispatch, pipelines, ports, retention, submission
 from gateway.adapters import (
     blobs,
     bus,
     comfyui,
     datadir,
+    finishing,
     images,
     outgoing,
     processes,
@@ -74,6 +76,7 @@ class Foundation:
     files: template_folders.TemplateFolders
     connect: ports.Connect
     clock: ports.Clock
+    pipeline_ordered: asyncio.Event
 
     @classmethod
     async def open(
@@ -108,6 +111,7 @@ class Foundation:
             files=folders,
             connect=adapters.connect,
             clock=clock,
+            pipeline_ordered=asyncio.Event(),
         )
 
     def targets(self) -> targets.Targets:
@@ -226,6 +230,8 @@ class Foundation:
             clock=self.clock,
             new_id=new_id,
             draw_seed=_draw_seed,
+            owner=self.owner,
+            begun=self.pipeline_ordered.set,
         )
         rules = submission.Rules(
             retention=self.settings.retention.jobs,
@@ -234,6 +240,23 @@ class Foundation:
             batch_jobs=self.settings.limits.batch_jobs,
         )
         return submission.Submission(ties, rules)
+
+    def leader(self, known: parts.Parts, stack: AsyncExitStack) -> pipelines.Leader:
+        """The loop that leads pipelines on; `stack` closes the connections to checks."""
+        client = outgoing.Outgoing(self.targets(), clock=self.clock)
+        stack.push_async_callback(client.close)
+        ties = pipelines.Ties(
+            store=self.store.pipelines,
+            jobs=self.store.jobs,
+            bus=self.bus,
+            assets=self.assets,
+            outgoing=client,
+            order=known.submission.submit_step,
+            finish=finishing.finish,
+            clock=self.clock,
+            owner=self.owner,
+        )
+        return pipelines.Leader(ties, self.pipeline_ordered)
 
     def retention(self, tally: retention.Tally) -> retention.Retention:
         """The loop that forgets."""

@@ -9,19 +9,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.domain import deliveries, model, pauses
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import eta
+from gateway.domain.pipelines import moves
 from gateway.domain.states import JobStatus
 from gateway.domain.templates import drafts, library, records
 
 Choose = Callable[[Sequence[model.Candidate], Sequence[model.Slot]], Sequence[model.Assignment]]
 Clock = Callable[[], float]  #: seconds since the epoch, UTC
 NewId = Callable[[], str]  #: a fresh lowercase UUID, version 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """Jobs that the gateway leads on by itself. `plans` are those of pipelines, by job; `owner` leads them on."""
+
+    owner: str
+    plans: Mapping[model.JobId, Mapping[str, Any]] = field(default_factory=dict[model.JobId, Mapping[str, Any]])
 
 
 class Jobs(Protocol):
@@ -35,8 +44,10 @@ class Jobs(Protocol):
         idempotency_key: str | None = None,
         queue_limit: int | None = None,
         queue_bytes: int | None = None,
+        begin: Begin | None = None,
     ) -> tuple[model.Job, ...]:
-        """Queue jobs of one tenant, all or none; returns them in the order given.
+        """Queue jobs of one tenant, all or none; returns them in the order given. With `begin` they are running when
+        this returns: pipelines, and steps that need no worker.
 
         Claims `idempotency_key` (per tenant, single-use for 24 h, counted from the jobs' `created_at`) in the same
         transaction: IdempotencyKeyReuse when it was presented before, also concurrently. QueueFull when all queued jobs
@@ -336,6 +347,32 @@ class Outgoing(Protocol):
         ...
 
 
+class Pipelines(Protocol):
+    """Jobs that are made of steps, and who leads them on."""
+
+    async def take(self, *, owner: str, seconds: float) -> Mapping[model.JobId, moves.Plan]:
+        """The pipelines that have not ended and are `owner`'s for so long now: its own, and those of an owner whose
+        time is up by the database's clock."""
+        ...
+
+    async def plan(self, job_id: str) -> moves.Plan | None:
+        """A pipeline's plan; None for any other job."""
+        ...
+
+    async def job(self, job_id: str) -> model.Job | None:
+        """A job with its outputs, whoever owns it; None when it is gone."""
+        ...
+
+    async def steps(self, job_id: str) -> Mapping[str, model.Job]:
+        """The steps of a pipeline that were begun, with their outputs, by name."""
+        ...
+
+    async def end(self, job_id: str, end: moves.End, *, at: float) -> model.Job | None:
+        """End a pipeline, or a step that the gateway did, with outputs and events in one transaction; None when it has
+        ended already."""
+        ...
+
+
 class Learned(Protocol):
     """What was learned from runs, by learner (`kind`) and key; bodies are JSON objects. Losing some of it costs time,
     never a job."""
@@ -450,6 +487,7 @@ class Store:
     workers: Workers
     assets: Assets
     learned: Learned
+    pipelines: Pipelines
     deliveries: Deliveries
     tenants: Tenants
     templates: Templates

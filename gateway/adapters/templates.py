@@ -1,8 +1,8 @@
 """Templates from folders: whatever the author saved, and beside it an optional `NAME.toml`.
 
 `NAME.json` is a workflow in either of ComfyUI's formats; `NAME.png`, `.webp`, `.mp4` … a picture, film or sound that
-carries one. Where several of them share a name, the JSON counts. Pictures that sidecars name as `default_file` are no
-templates, nor are those whose name a JSON file has.
+carries one; `NAME.pipeline.toml` several templates in a row. Where a JSON file and a picture share a name, the JSON
+counts. Pictures that sidecars name as `default_file` are no templates, nor are those whose name a JSON file has.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway.domain.templates import building, drafts, library, model, records, 
 
 MAX_GRAPH_BYTES: Final = 50 * 2**20  #: of a workflow, or the picture or film that carries one
 MAX_SIDECAR_BYTES: Final = 2**20
+PIPELINE: Final = ".pipeline.toml"  #: the end of a pipeline's file name
 MAX_DEFAULT_FILE_BYTES: Final = 20 * 2**20
 
 Convert = Callable[
@@ -40,9 +41,21 @@ def load(folder: Path, *, convert: Convert | None = None) -> library.Library:
     templates: list[model.Template] = []
     broken: list[library.Broken] = []
     waiting: list[library.Waiting] = []
+    pipelines: dict[str, Path] = {}
     for name, path in named(folder).items():
+        if path.name.endswith(PIPELINE):
+            pipelines[name] = path
+            continue
         try:
             templates.append(load_template(path, convert=convert))
+        except errors.TemplateError as error:
+            broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
+        except errors.TemplateWaiting as error:
+            waiting.append(library.Waiting(name=name, source=str(path), reason=error.message))
+    steps = library.library(tuple(templates), tuple(broken), tuple(waiting))
+    for name, path in pipelines.items():
+        try:
+            templates.append(read(path).face(lambda reference: steps.get(references.parse(reference)[0])))
         except errors.TemplateError as error:
             broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
         except errors.TemplateWaiting as error:
@@ -56,6 +69,11 @@ def load_template(
     """The template of this file; TemplateError that names file and key, TemplateWaiting where it must be converted and
     nothing can."""
     draft = read(path)
+    if draft.pipeline is not None:
+        found = {template.name: template for template in load(path.parent, convert=convert).templates}
+        if draft.name in found:
+            return found[draft.name]
+        raise errors.TemplateError(f"{path.name}: its steps' templates are not all in its folder.")
     return draft.template(draft.workflow or (convert or _unconverted)(draft), catalog)
 
 
@@ -73,9 +91,11 @@ def converting(info: Mapping[str, object]) -> Convert:
 
 def read(path: Path) -> drafts.Draft:
     """What this file and its sidecar say; TemplateError that names file and key."""
-    name = path.stem
+    name = name_of(path)
     if not references.NAME.fullmatch(name):
         raise errors.TemplateError(f"{path.name}: a template's name has letters, digits and .-_ only, at most 64.")
+    if path.name.endswith(PIPELINE):
+        return drafts.pipeline(name, _text(path), source=str(path), file=path.name)
     workflow = workflow_of(_bytes(path, MAX_GRAPH_BYTES), path.name)
     beside = path.with_suffix(".toml")
     if not beside.is_file():
@@ -97,7 +117,9 @@ def workflow_of(data: bytes, source: str) -> object:
 def named(folder: Path, *, defaults_of: Callable[[Path], frozenset[str]] | None = None) -> dict[str, Path]:
     """The files of this folder that are, or should be, templates, by name. `defaults_of` tells the default files that
     a sidecar names, for those who remember it."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {*reading.SUFFIXES, ".toml"})
+    everything = sorted(path for path in folder.iterdir() if path.suffix.lower() in {*reading.SUFFIXES, ".toml"})
+    pipelines = {name_of(path): path for path in everything if path.name.endswith(PIPELINE)}
+    paths = [path for path in everything if not path.name.endswith(PIPELINE)]
     # A sidecar without its workflow is told as a broken template, too: its author is looking for it.
     found = {path.stem: path.with_suffix(".json") for path in paths if path.suffix in {".json", ".toml"}}
     with_json = {path.stem for path in paths if path.suffix == ".json"}
@@ -110,7 +132,12 @@ def named(folder: Path, *, defaults_of: Callable[[Path], frozenset[str]] | None 
         sidecars = (path for path in paths if path.suffix == ".toml")
         shown = frozenset[str]().union(*map(defaults_of or default_files, sidecars))
         found |= {stem: path for stem, path in media.items() if path.name not in shown}
-    return dict(sorted(found.items()))
+    return dict(sorted({**pipelines, **found}.items()))
+
+
+def name_of(path: Path) -> str:
+    """The name of the template that this file is."""
+    return path.name.removesuffix(PIPELINE) if path.name.endswith(PIPELINE) else path.stem
 
 
 def default_files(path: Path) -> frozenset[str]:

@@ -23,6 +23,7 @@ from gateway.api import (
     openapi,
     placement,
     queue,
+    retrying,
     template_versions,
     template_writing,
     templates,
@@ -80,7 +81,7 @@ def _routed(version: str) -> FastAPI:
     app.router.routes.append(Route("/", _home, include_in_schema=False))
     plain = (jobs.plain_router, assets.plain_router)
     of_templates = (templates, template_writing, template_versions)
-    modules = (jobs, assets, *of_templates, batches, placement, queue, workers, webhooks, health, openapi)
+    modules = (jobs, assets, *of_templates, batches, placement, queue, retrying, workers, webhooks, health, openapi)
     for router in (*plain, *(module.router for module in modules)):
         app.router.routes.extend(router.routes)
     app.openapi = openapi.of(app, version=version)

@@ -246,4 +246,12 @@ async def get_job_events(request: Request, id: fields.JobId) -> Response:  # noq
 
 async def _job(request: Request, job_id: str) -> tuple[calls.Call, model.Job]:
     call = calls.of(request)
-    return call, await call.parts.store.jobs.get(call.caller.tenant, fields.uuid_or_missing(job_id, what="job"))
+    return call, await open_job(call, job_id)
+
+
+async def open_job(call: calls.Call, job_id: str) -> model.Job:
+    """The caller's job; NotFound, also for a step whose files a check may withhold."""
+    job = await call.parts.store.jobs.get(call.caller.tenant, fields.uuid_or_missing(job_id, what="job"))
+    if job.sealed:
+        raise errors.NotFound("there is no such job")
+    return job

@@ -116,7 +116,10 @@ class Presenter:
         jobs = self._parts.store.jobs
         position = await jobs.queue_position(job.id) if job.status is JobStatus.QUEUED else None
         attempts = await jobs.attempts(job.id) if job.tries or job.worker is not None else ()
-        return self.job(job, position=position, attempts=attempts)
+        shape = self.job(job, position=position, attempts=attempts)
+        if job.worker is None and job.started_at is not None:  # nobody claimed it: the gateway leads it on
+            shape.steps = [_step(name, of) for name, of in (await self._parts.store.pipelines.steps(job.id)).items()]
+        return shape
 
     def content_link(self, asset: model.Asset) -> str:
         """A fresh signed, absolute URL of the asset's bytes."""
@@ -148,6 +151,7 @@ class Presenter:
             "template_version": job.template_version,
             "inputs": None if job.inputs is None else dict(job.inputs),
             "batch_id": job.batch_id,
+            "parent_id": job.parent_id,
             "worker": job.worker,
             "tries": job.tries,
             "simulated": job.simulated,
@@ -157,6 +161,17 @@ class Presenter:
     def _content_url(self, asset: model.Asset) -> tuple[str, str]:
         signed = self._parts.assets.sign(asset, now=self._parts.clock())
         return self._links.absolute(signed.path), time(signed.expires_at)
+
+
+def _step(name: str, job: model.Job) -> schemas.Step:
+    return schemas.Step(
+        name=name,
+        status=job.status,
+        job_id=None if job.sealed else job.id,
+        template=job.template,
+        worker=job.worker,
+        execution_ms=job.execution_ms,
+    )
 
 
 async def _presenter(request: Request) -> Presenter:

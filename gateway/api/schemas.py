@@ -131,6 +131,17 @@ class Eta(BaseModel):
     p90: Time
 
 
+class Step(BaseModel):
+    """A step of a pipeline that was begun."""
+
+    name: str
+    status: JobStatus
+    job_id: str | None = Field(description="Its own job; null where a check may withhold what the steps make.")
+    template: str | None = None
+    worker: str | None = None
+    execution_ms: int | None = None
+
+
 class Job(BaseModel):
     """One execution of a workflow, however it was submitted."""
 
@@ -167,6 +178,8 @@ class Job(BaseModel):
     attempts: list[Attempt] = Field(default_factory=list[Attempt], description="added: every try so far; not in lists.")
     simulated: bool = Field(default=False, description="added: ran on a simulator.")
     webhook: Webhook | None = Field(default=None, description="added: who is told about it; absent: nobody.")
+    steps: list[Step] = Field(default_factory=list[Step], description="added: of a pipeline; not in lists.")
+    parent_id: str | None = Field(default=None, description="added: the pipeline whose step it is.")
 
 
 class JobItem(Job):

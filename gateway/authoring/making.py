@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.domain import errors
+from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
+from gateway.domain.pipelines import facing
 from gateway.domain.templates import drafts, library, model, records
 
 Wanted = drafts.Draft | library.Broken
@@ -43,9 +45,15 @@ def built(wanted: drafts.Draft, converted: records.Converted, catalog: object_in
     return Made(wanted=wanted, basis=Basis(draft=wanted, converted=converted), template=template)
 
 
+def faced(wanted: drafts.Draft, find: facing.Find) -> Made:
+    """The template of a pipeline; TemplateError, TemplateWaiting."""
+    basis = Basis(draft=wanted, converted=records.Converted(graph=graphs.Graph({})))
+    return Made(wanted=wanted, basis=basis, template=wanted.face(find))
+
+
 def rebuilt(made: Made, catalog: object_info.NodeCatalog | None) -> Made:
     """The same by what the workers tell now: bounds and choices of what was inferred."""
-    if made.basis is None:
+    if made.basis is None or made.basis.draft.pipeline is not None:
         return made
     try:
         template = made.basis.draft.template(made.basis.converted, catalog)

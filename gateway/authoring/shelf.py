@@ -84,8 +84,13 @@ class Shelf:
         return choices.offered(template, self._known_catalogs())
 
     def verdicts(self, template: model.Template) -> tuple[preflight.Verdict, ...]:
-        """Whether each worker would run it."""
-        return self._preflights.of(template)
+        """Whether each worker would run it; of a pipeline, all its steps."""
+        if template.pipeline is None:
+            return self._preflights.of(template)
+        steps = [step.template for step in template.pipeline.steps if step.template is not None]
+        return preflight.of_all(
+            [self._preflights.of(self._library.get(references.parse(reference)[0])) for reference in steps]
+        )
 
     # -- finding --------------------------------------------------------------------------------------------------
 
@@ -138,7 +143,7 @@ class Shelf:
         kept = self._old.get((name, version))
         if kept is None:
             content = await self._ties.store.content(name, version)
-            made = await asyncio.to_thread(_of_content, name, content, self._catalog)
+            made = await asyncio.to_thread(self._of_content, name, content)
             kept = made.template
             if kept is None:
                 raise self._unknown(name, version)
@@ -200,7 +205,8 @@ class Shelf:
             self._tell(made)
             self._made, self._library, self._owed = made, making.shelved(made), True
             await self._record(made)
-            await asyncio.to_thread(self._preflights.look_over, self._library.templates)
+            plain = [template for template in self._library.templates if template.pipeline is None]
+            await asyncio.to_thread(self._preflights.look_over, plain)
 
     async def _read_store(self) -> None:
         self._heads = await self._ties.store.heads()
@@ -248,12 +254,35 @@ class Shelf:
             kept = await asyncio.to_thread(
                 lambda: {name: making.rebuilt(each, self._catalog) for name, each in kept.items()}
             )
-        return {**kept, **made}
+        return await self._with_pipelines({**kept, **made})
+
+    async def _with_pipelines(self, made: dict[str, making.Made]) -> dict[str, making.Made]:
+        """With the pipelines made of what their steps are now."""
+        drafted = {
+            name: each.wanted
+            for name, each in made.items()
+            if isinstance(each.wanted, drafts.Draft) and each.wanted.pipeline is not None
+        }
+        if not drafted:
+            return made
+        shelved = making.shelved({name: each for name, each in made.items() if name not in drafted})
+        for name, wanted in drafted.items():
+            try:
+                faced = making.faced(wanted, lambda reference: shelved.get(references.parse(reference)[0]))
+            except (errors.TemplateError, errors.TemplateWaiting) as error:
+                made[name] = making.held_up(wanted, making.problem_of(wanted, error), None)
+            else:
+                before = made[name]
+                is_same = before.template is not None and faced.template is not None
+                made[name] = before if is_same and before.template == faced.template else faced
+        return made
 
     async def _one(self, name: str, wanted: making.Wanted) -> making.Made:
         """What answers to this name now."""
         if isinstance(wanted, library.Broken):
             return making.held_up(wanted, wanted, await self._last(name))
+        if wanted.pipeline is not None:
+            return making.Made(wanted=wanted)  # made when all its steps' templates are
         try:
             converted = await self._conversions.of(wanted)
             return await asyncio.to_thread(making.built, wanted, converted, self._catalog)
@@ -266,7 +295,14 @@ class Shelf:
         if made is not None or name not in self._newest:
             return made
         content = await self._ties.store.content(name, self._newest[name])
-        return await asyncio.to_thread(_of_content, name, content, self._catalog)
+        return await asyncio.to_thread(self._of_content, name, content)
+
+    def _of_content(self, name: str, content: records.Content) -> making.Made:
+        """A version that was kept. An old pipeline has its own steps; their templates are what they are now."""
+        draft = drafts.of_content(name, content)
+        if draft.pipeline is not None:
+            return making.faced(draft, lambda reference: self._library.get(references.parse(reference)[0]))
+        return making.built(draft, content.workflow, self._catalog)
 
     async def _record(self, made: Mapping[str, making.Made]) -> None:
         """Keep the versions that are new, so that they can be called when they are old; StoreUnavailable leaves them
@@ -308,7 +344,3 @@ class Shelf:
                 mended = before is not None and before.problem is not None
                 if was != each.template.version or mended:
                     _log.info("template_changed", template=name, version=each.template.version, before=was)
-
-
-def _of_content(name: str, content: records.Content, catalog: object_info.NodeCatalog | None) -> making.Made:
-    return making.built(drafts.of_content(name, content), content.workflow, catalog)

@@ -135,6 +135,8 @@ class Job:
     batch_id: BatchId | None = None
     batch_index: int | None = None
     parent_id: JobId | None = None
+    step: str | None = None  #: the step of its parent that it is
+    sealed: bool = False  #: it is nobody's to see: a check may withhold what it makes
     tries: int = 0  #: attempts spent
     max_tries: int = 3
     worker: WorkerId | None = None  #: of the latest attempt
@@ -191,6 +193,8 @@ class NewJob:
     inputs: Mapping[str, Any] | None = None
     batch_index: int | None = None
     parent_id: JobId | None = None
+    step: str | None = None
+    sealed: bool = False
     max_tries: int = 3
     needs_secret: bool = False  #: it came with a partner API key, which lives in memory only
     webhook: Webhook | None = None
@@ -493,6 +497,7 @@ class JobFilter:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     batch_id: BatchId | None = None
     template: str | None = None
+    parent_id: JobId | None = None  #: the steps of this pipeline; without, no steps at all
 
 
 # What the bus carries about a job. The store stays the truth; these only save a poll.

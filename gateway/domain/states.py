@@ -4,7 +4,7 @@ An edge has a name (what happened) and leads from one status to another. Whoever
 edge; an edge that does not leave the present status is refused and nothing changes. The store applies edges in
 its transactions, the log names its lines after them, and docs/explanation/job-states.md is drawn from this table.
 
-    queued ──claim──► running ──succeed──► succeeded
+    queued ──claim/begin──► running ──succeed──► succeeded
       │ ▲               │  ├────fail─────► failed
       │ └───requeue─────┘  └─ask_cancel──► canceling ──confirm_cancel──► canceled
       ├──cancel──► canceled                    └──succeed / fail──► it finished first
@@ -37,6 +37,7 @@ ACTIVE: Final = frozenset({JobStatus.RUNNING, JobStatus.CANCELING})
 class Edge(StrEnum):
     """What can happen to a job."""
 
+    BEGIN = "begin"  #: the gateway takes it on by itself: its steps are led on from here
     CLAIM = "claim"  #: a worker takes it, an attempt begins
     REQUEUE = "requeue"  #: its attempt was lost, handed back or may be tried again
     CANCEL = "cancel"  #: canceled before anything ran
@@ -49,6 +50,7 @@ class Edge(StrEnum):
 
 
 EDGES: Final[dict[tuple[JobStatus, Edge], JobStatus]] = {
+    (JobStatus.QUEUED, Edge.BEGIN): JobStatus.RUNNING,
     (JobStatus.QUEUED, Edge.CLAIM): JobStatus.RUNNING,
     (JobStatus.QUEUED, Edge.CANCEL): JobStatus.CANCELED,
     (JobStatus.QUEUED, Edge.REFUSE): JobStatus.FAILED,

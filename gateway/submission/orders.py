@@ -15,8 +15,9 @@ from gateway.domain import errors, model, webhooks
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, sizes
 from gateway.domain.costs import sketch as sketches
+from gateway.domain.pipelines import moves
 from gateway.domain.templates import model as templates
-from gateway.submission import checks, eligibility, pictures, planning, references, rules, secrets
+from gateway.submission import checks, eligibility, pictures, pipelining, planning, references, rules, secrets
 
 API_KEY: Final = "api_key_comfy_org"
 _MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
@@ -46,6 +47,8 @@ class Ties:
     clock: ports.Clock
     new_id: ports.NewId
     draw_seed: Callable[[], int]
+    owner: str = ""  #: who leads on the pipelines that are ordered here
+    begun: Callable[[], None] = lambda: None  #: told when one was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,8 @@ class Submission:
             job_id = self._ties.new_id()
             template = await self._ties.find(name, key=idempotency_key or job_id)
             plan = await self._planner.plan(tenant, template, inputs)
+            if template.pipeline is not None:
+                return (await self._begin(tenant, [(plan, job_id)], wishes))[0]
             job, faults = self._planned_job(tenant, plan, wishes, job_id)
             if faults:
                 raise _refused_by_all(faults)
@@ -197,9 +202,81 @@ class Submission:
             plans = await self._plan_copies(tenant, template, inputs, n or 1)
         else:
             plans = await self._plan_each(tenant, template, inputs)
+        if template.pipeline is not None:
+            batch = model.NewBatch(id=batch_id, created_at=self._ties.clock(), metadata=wishes.metadata)
+            begun = await self._begin(tenant, [(plan, self._ties.new_id()) for plan in plans], wishes, batch)
+            return Ordered(batch=batch, template=template.name, jobs=begun)
         jobs = await self._planned_jobs(tenant, plans, wishes)
         batch = model.NewBatch(id=batch_id, created_at=jobs[0].created_at, metadata=wishes.metadata)
         return Ordered(batch=batch, template=template.name, jobs=await self._queue(jobs, wishes, batch))
+
+    # Pipelines.
+
+    async def submit_step(
+        self, parent: model.Job, planned: moves.Planned, inputs: Mapping[str, Any], *, plan: moves.Plan
+    ) -> model.Job:
+        """Queue the job of a pipeline's step; what `submit_template` raises, besides its candidate."""
+        key = self._ties.secrets.of(parent.id)
+        if plan.needs_key and key is None:
+            raise pipelining.no_key()
+        wishes = Wishes(
+            priority=parent.priority,
+            extra_data=None if key is None else {API_KEY: key},
+            expires_in=max(1.0, parent.expires_at - self._ties.clock()),
+        )
+        template = await self._ties.find(pipelining.reference(planned))
+        step = await self._planner.plan(parent.tenant, template, inputs)
+        job, faults = self._planned_job(parent.tenant, step, wishes, moves.step_id(parent.id, planned.step.name))
+        if faults:
+            raise _refused_by_all(faults)
+        job = dataclasses.replace(job, parent_id=parent.id, step=planned.step.name, sealed=plan.sealed)
+        return (await self._queue([job], wishes))[0]
+
+    async def again(self, job: model.Job, wishes: Wishes, *, done: Mapping[str, str]) -> model.Job:
+        """Order an ended job of a template once more, in the version it ran. `done`: steps of a pipeline that need not
+        be done again, and their jobs. NotFound, and what ordering it raises."""
+        async with self._turns:
+            template = await self._ties.find(pipelining.of_job(job))
+            plan = await self._planner.plan(job.tenant, template, dict(job.inputs or {}))
+            if template.pipeline is not None:
+                return (await self._begin(job.tenant, [(plan, self._ties.new_id())], wishes, done=done))[0]
+            new, faults = self._planned_job(job.tenant, plan, wishes, self._ties.new_id())
+            if faults:
+                raise _refused_by_all(faults)
+            return (await self._queue([new], wishes))[0]
+
+    async def _begin(
+        self,
+        tenant: model.TenantId,
+        orders: Sequence[tuple[planning.Plan, str]],
+        wishes: Wishes,
+        batch: model.NewBatch | None = None,
+        *,
+        done: Mapping[str, str] | None = None,
+    ) -> tuple[model.Job, ...]:
+        """Begin pipelines; whoever leads them on is told."""
+        jobs: list[model.NewJob] = []
+        plans: dict[model.JobId, Mapping[str, Any]] = {}
+        for index, (plan, job_id) in enumerate(orders):
+            made = await pipelining.planned(plan.template, plan.inputs, self._ties.find, draw_seed=self._ties.draw_seed)
+            made = dataclasses.replace(made, done=done or {}, needs_key=wishes.api_key is not None)
+            job = self._new_job(
+                tenant, graphs.Graph({}), graphs.Requirements(), plan.assets, wishes, keep=plan.template.retention
+            )
+            jobs.append(
+                dataclasses.replace(
+                    job,
+                    id=model.JobId(job_id),
+                    template=plan.template.name,
+                    template_version=plan.template.version,
+                    inputs=plan.inputs,
+                    batch_index=index if batch is not None else None,
+                )
+            )
+            plans[model.JobId(job_id)] = made.as_dict()
+        begun = await self._queue(jobs, wishes, batch, begin=ports.Begin(owner=self._ties.owner, plans=plans))
+        self._ties.begun()
+        return begun
 
     # Batches.
 
@@ -322,7 +399,12 @@ class Submission:
         )
 
     async def _queue(
-        self, jobs: Sequence[model.NewJob], wishes: Wishes, batch: model.NewBatch | None = None
+        self,
+        jobs: Sequence[model.NewJob],
+        wishes: Wishes,
+        batch: model.NewBatch | None = None,
+        *,
+        begin: ports.Begin | None = None,
     ) -> tuple[model.Job, ...]:
         """Write the jobs, then wake dispatch. Keys are remembered before: a job may be claimed at once."""
         if wishes.api_key is not None:
@@ -335,6 +417,7 @@ class Submission:
                 idempotency_key=wishes.idempotency_key,
                 queue_limit=self._rules.queue_limit,
                 queue_bytes=self._rules.queue_bytes,
+                begin=begin,
             )
         except errors.GatewayError:
             for job in jobs:

@@ -8,6 +8,7 @@ from gateway.domain import states
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/job-states.md"
 SAYS = {
+    states.Edge.BEGIN: "it is a pipeline, or a step that needs no worker: the gateway itself leads it on",
     states.Edge.CLAIM: "an idle worker takes it; its attempt is written before anything is sent",
     states.Edge.REQUEUE: "its attempt was lost, handed back, or failed in a way that another try may mend",
     states.Edge.CANCEL: "a client cancels it before it runs",

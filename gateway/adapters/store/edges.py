@@ -15,6 +15,7 @@ _END: Final = ("completed_at", "tries", "attempt_id", "execution_ms", "outputs_r
 
 #: What an edge writes beside the status.
 _COLUMNS: Final[dict[Edge, tuple[str, ...]]] = {
+    Edge.BEGIN: ("started_at",),
     Edge.CLAIM: ("worker", "attempt_id", "attempts", "started_at", "simulated"),
     Edge.REQUEUE: ("tries", "attempt_id", "started_at", "queued_at", "queue_until", "not_before", "avoid", "room"),
     Edge.CANCEL: ("completed_at",),

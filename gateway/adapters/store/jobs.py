@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from gateway import ports
 from gateway.adapters.store import (
+    begun,
     canceling,
     depth,
     edges,
@@ -139,6 +140,7 @@ class Jobs:
         idempotency_key: str | None = None,
         queue_limit: int | None = None,
         queue_bytes: int | None = None,
+        begin: ports.Begin | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         if not jobs:
@@ -156,10 +158,25 @@ class Jobs:
             bounds=depth.Bounds(jobs=queue_limit, bytes=queue_bytes),
         )
         now = self._clock()
+        if begin is not None:
+            return await self._begin(order, begin, now=now)
         await self._run.write(lambda tx: submission.submit(tx, order, self._depth, now=now))
         self._known.add(needed)
         batch_id = batch.id if batch else None
         return tuple(rows.queued_job(job, batch_id, requirements=key) for job, key in zip(jobs, keys, strict=True))
+
+    async def _begin(self, order: submission.Order, begin: ports.Begin, *, now: float) -> tuple[model.Job, ...]:
+        """Queue them and begin them at once."""
+
+        def write(tx: statements.Transaction) -> tuple[model.Job, ...]:
+            submission.submit(tx, order, self._depth, now=now)
+            for job in order.jobs:
+                begun.begin(tx, job.id, begin.plans.get(job.id), owner=begin.owner, at=now)
+            return tuple(read_job(tx, job.id) for job in order.jobs)
+
+        running = await self._run.write(write)
+        self._bell.changed(running)
+        return running
 
     async def get(self, tenant: model.TenantId, job_id: str) -> model.Job:
         """One job with its outputs; NotFound."""
@@ -311,6 +328,10 @@ def _listing(tenant: str, want: model.JobFilter, after: tuple[float, str] | None
         query = query.where(_jobs.c.batch_id == want.batch_id)
     if want.template is not None:
         query = query.where(_jobs.c.template == want.template)
+    if want.parent_id is None:
+        query = query.where(_jobs.c.parent_id.is_(None))
+    else:
+        query = query.where(_jobs.c.parent_id == want.parent_id, _jobs.c.sealed.is_(False))
     pairs = schema.job_metadata
     for key, value in want.metadata.items():
         tagged = sa.select(pairs.c.job_id).where(pairs.c.pair == rows.pair_digest(key, value))

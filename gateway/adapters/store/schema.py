@@ -91,6 +91,8 @@ jobs = sa.Table(
     sa.Column("run_limit", sa.Double),
     sa.Column("idle_limit", sa.Double),
     sa.Column("deadline", sa.Double),
+    sa.Column("step", Word),
+    sa.Column("sealed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_jobs_listing", "tenant", "created_at", "id"),
     _partial("ix_jobs_fair", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
     _partial("ix_jobs_class", "requirements", sa.text("priority DESC"), "vt", "id", where="status = 'queued'"),
@@ -252,6 +254,18 @@ workers = sa.Table(
     sa.Column("lease_boot", Word),
     sa.Column("lease_epoch", sa.Integer, nullable=False, server_default="0"),
     sa.Column("lease_until", sa.Double, nullable=False, server_default="0"),
+)
+
+#: Plans of pipelines, and who leads them on until when, by the database's clock.
+pipelines = sa.Table(
+    "pipelines",
+    metadata,
+    sa.Column("job_id", Word, primary_key=True),
+    sa.Column("plan", Json, nullable=False),
+    sa.Column("owner", Word),
+    sa.Column("owned_until", sa.Double, nullable=False, server_default="0"),
+    sa.Column("ended_at", sa.Double),
+    _partial("ix_pipelines_open", "job_id", where="ended_at IS NULL"),
 )
 
 #: What was learned from runs (`kind` names the learner), so that a restart does not forget it.

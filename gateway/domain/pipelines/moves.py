@@ -6,6 +6,7 @@ Whoever runs pipelines asks again whenever something changed, and after a restar
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,8 @@ class Plan:
     steps: tuple[Planned, ...]
     outputs: tuple[str, ...]
     done: Mapping[str, str] = field(default_factory=dict[str, str])
+    sealed: bool = False  #: its steps are nobody's to see
+    needs_key: bool = False  #: it was ordered with a partner API key
 
     def as_dict(self) -> dict[str, Any]:
         """JSON of it."""
@@ -55,13 +58,16 @@ class Plan:
             "steps": [planned.as_dict() for planned in self.steps],
             "outputs": list(self.outputs),
             "done": dict(self.done),
+            "sealed": self.sealed,
+            "needs_key": self.needs_key,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """What `as_dict` wrote."""
         steps = tuple(Planned.from_dict(step) for step in data["steps"])
-        return cls(steps=steps, outputs=tuple(data["outputs"]), done=data["done"])
+        rest = {name: data[name] for name in ("done", "sealed", "needs_key")}
+        return cls(steps=steps, outputs=tuple(data["outputs"]), **rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +114,7 @@ def plan(pipeline: model.Pipeline, inputs: Mapping[str, Any], templates: Mapping
         }
         known = templates.get(step.name) or Planned(step=step)
         steps.append(dataclasses.replace(known, step=dataclasses.replace(step, inputs={**step.inputs, **given})))
-    return Plan(steps=tuple(steps), outputs=pipeline.outputs)
+    return Plan(steps=tuple(steps), outputs=pipeline.outputs, sealed=pipeline.is_sealed)
 
 
 def next_move(plan: Plan, found: Found, *, canceling: bool) -> Move:
@@ -186,3 +192,8 @@ def progress(plan: Plan, found: Found, running: Mapping[str, domain.Progress]) -
         steps=told.steps if told else None,
         message=told.message if told else None,
     )
+
+
+def step_id(parent: domain.JobId, step: str) -> domain.JobId:
+    """The id of a step's job: always the same, so that a step that was begun before a crash is not begun again."""
+    return domain.JobId(str(uuid.uuid5(uuid.UUID(parent), step)))

@@ -11,6 +11,8 @@ from typing import Any, Final
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
+from gateway.domain.pipelines import facing, reading
+from gateway.domain.pipelines import model as pipelines
 from gateway.domain.templates import building, model, records, sidecar
 from gateway.domain.templates.dialects import definitions, primitives
 from gateway.domain.workflow import conversion
@@ -20,7 +22,7 @@ CONVERTER: Final = "1"  #: counts up when conversions must be made anew
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draft:
-    """A template to be. Either `workflow` or `saved` is there."""
+    """A template to be. One of `workflow`, `saved` and `pipeline` is there."""
 
     name: str
     workflow: records.Converted | None = None
@@ -29,6 +31,7 @@ class Draft:
     described: sidecar.Sidecar = field(default_factory=sidecar.Sidecar)
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     source: str | None = None  #: the file it came from
+    pipeline: pipelines.Pipeline | None = None
 
     @property
     def conversion(self) -> str:
@@ -39,6 +42,12 @@ class Draft:
     def content(self, converted: records.Converted) -> records.Content:
         """What the template is made of, once there is a graph."""
         return records.Content(workflow=converted, text=self.text, files=self.files)
+
+    def face(self, find: facing.Find) -> model.Template:
+        """The template that stands for the pipeline; TemplateError, TemplateWaiting."""
+        if self.pipeline is None:
+            raise errors.TemplateError(f"{self.name} is no pipeline.")
+        return facing.face(self.name, self.pipeline, find, text=self.text, source=self.source)
 
     def template(self, converted: records.Converted, catalog: object_info.NodeCatalog | None = None) -> model.Template:
         """The template with this graph; TemplateError with every fault."""
@@ -89,7 +98,14 @@ def draft(
         raise errors.TemplateError(f"{file}: {error.message}", faults=error.faults) from None
 
 
+def pipeline(name: str, text: str, *, source: str | None = None, file: str) -> Draft:
+    """The draft of a pipeline's file; TemplateError."""
+    return Draft(name=name, text=text, source=source, pipeline=reading.read_pipeline(text, file))
+
+
 def of_content(name: str, content: records.Content) -> Draft:
-    """The draft of a version that was kept."""
+    """The draft of a version that was kept. One without any node is a pipeline's."""
+    if not content.workflow.graph:
+        return pipeline(name, content.text, file=f"{name}.pipeline.toml")
     described = sidecar.read_sidecar(content.text, f"{name}.toml") if content.text else sidecar.Sidecar()
     return Draft(name=name, workflow=content.workflow, text=content.text, described=described, files=content.files)

@@ -8,7 +8,7 @@ may still run an order with other values (another model); each order is checked 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,19 @@ class Verdict:
     def passes(self) -> bool | None:
         """Whether it would run the template as it is."""
         return None if self.findings is None else not self.findings
+
+
+def of_all(steps: Sequence[Sequence[Verdict]]) -> tuple[Verdict, ...]:
+    """Of several templates in a row, for each worker what it would refuse of any of them."""
+    found: dict[str, Verdict] = {}
+    for verdict in (verdict for step in steps for verdict in step):
+        before = found.get(verdict.worker)
+        if before is None:
+            found[verdict.worker] = verdict
+        elif before.findings is not None and verdict.findings is not None:
+            findings = tuple(dict.fromkeys((*before.findings, *verdict.findings)))
+            found[verdict.worker] = Verdict(worker=verdict.worker, findings=findings)
+    return tuple(found[worker] for worker in sorted(found))
 
 
 def check(template: model.Template, catalog: object_info.NodeCatalog) -> tuple[Finding, ...]:
