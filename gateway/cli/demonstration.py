@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import shutil
-import signal
 import sys
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-
-from gateway import supervisor
 from gateway.adapters import templates as folders
-from gateway.cli import board, client, failures, files, interrupts, ordering, output
+from gateway.cli import board, client, failures, files, interrupts, ordering, output, own_gateway
 from gateway.domain.templates import binding
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
 _PROMPT = "a red fox in the snow"
 _SEED = 7
-_MARK = "gateway_ready"
 _SIMULATED = (
     "Simulated: no model drew them. Those of sdxl are stand-ins made from prompt and seed; edit and contact-sheet "
     "compute what ComfyUI would."
@@ -61,9 +51,14 @@ async def play(wish: Wish, screen: output.Screen) -> int:
     files.usable_folder(wish.out)
     began = time.monotonic()
     screen.note("Starting a gateway with simulated workers: real processes, no GPU, no models.", style="")
-    async with interrupts.watched() as stop, _gateway(wish, screen) as url, client.connect(url) as gateway:
+    own = ("--simulate", str(wish.workers))
+    async with (
+        interrupts.watched() as stop,
+        own_gateway.running(own, screen, name="demo") as url,
+        client.connect(url) as gateway,
+    ):
         stop.gentle = True
-        await _workers_ready(gateway, wish.workers)
+        await own_gateway.workers_ready(gateway, wish.workers)
         screen.note(f"Ready at {url} after {output.duration(time.monotonic() - began)}.\n", style="")
         async with board.shown(screen.err) as lines:
             results = await _jobs(gateway, wish, lines, stop)
@@ -102,100 +97,6 @@ async def _jobs(
 async def _placed(gateway: client.Gateway, wish: Wish, step: _Step) -> ordering.Order:
     order = await ordering.place(gateway, ordering.Wish(what=step.template, words=step.words, n=step.n, out=wish.out))
     return dataclasses.replace(order, told_by=step.told_by)
-
-
-async def _workers_ready(gateway: client.Gateway, count: int) -> None:
-    """Wait until every worker can take a job, so that the demo shows all of them at work."""
-    async with asyncio.timeout(_START_SECONDS):
-        while sum(worker["state"] == "idle" for worker in await gateway.workers()) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
-# The gateway's process.
-
-
-@asynccontextmanager
-async def _gateway(wish: Wish, screen: output.Screen) -> AsyncGenerator[str]:
-    """A gateway on a free port with its data in a temporary folder; ended and removed afterwards."""
-    data = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="comfy-gateway-demo-"))
-    log = data / "gateway.log"
-    keep = True
-    try:
-        process = await _spawn(wish, data)
-        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        reading = asyncio.create_task(_read(process, log, ready))
-        try:
-            yield await _url(ready)
-        finally:
-            await _stop(process)
-            await reading
-        keep = False
-    except asyncio.CancelledError:
-        keep = False
-        raise
-    finally:
-        if keep:
-            screen.note(f"What the gateway said is in {log}", style="yellow")
-        else:
-            await asyncio.to_thread(shutil.rmtree, data, ignore_errors=True)
-
-
-async def _spawn(wish: Wish, data: Path) -> asyncio.subprocess.Process:
-    """`comfy-gateway up`, in no way special, but tied to us: should we be killed, it ends with all its children."""
-    tether = Path(supervisor.__file__).with_name("tether.py")
-    settings = ("--simulate", str(wish.workers), "--port", "0", "--data-dir", str(data / "data"), "--log", "json")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COMFY_GATEWAY_")}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(tether), str(os.getpid())),
-        *(sys.executable, "-c", "from gateway import cli; cli.main()", "up", *settings),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=data,  # no gateway.toml and no workflows of this folder
-        env=environment,
-        start_new_session=True,  # Ctrl-C is ours
-    )
-
-
-async def _read(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Future[str]) -> None:
-    """Keep what it says, and find its URL in that."""
-    if process.stderr is None:
-        raise RuntimeError("the gateway was started without a pipe")
-    with await asyncio.to_thread(log.open, "wb") as file:
-        async for line in process.stderr:
-            file.write(line)
-            file.flush()
-            if not ready.done() and _MARK.encode() in line:
-                ready.set_result(str(_record(line).get("url")))
-    if not ready.done():
-        ready.set_exception(failures.CommandFailed("the demo's gateway did not start"))
-
-
-def _record(line: bytes) -> Mapping[str, Any]:
-    with suppress(orjson.JSONDecodeError):
-        found = orjson.loads(line)
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-async def _url(ready: asyncio.Future[str]) -> str:
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            return await ready
-    except TimeoutError:
-        raise failures.CommandFailed(f"the demo's gateway was not ready within {_START_SECONDS:g} seconds") from None
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 # What is left to see.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import connection, output, template_commands
+from gateway.cli import connection, output, template_commands, template_golden
 
 Folder = Annotated[
     Path | None,
@@ -26,6 +26,7 @@ def app() -> typer.Typer:
     group.command("show")(show)
     group.command("check")(check)
     group.command("convert")(convert)
+    template_golden.register(group)
     template_commands.register(group)
     return group
 

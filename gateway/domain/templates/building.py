@@ -10,7 +10,7 @@ from gateway.domain import errors
 from gateway.domain import model as domain
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
-from gateway.domain.templates import inference, model, roles, sidecar, values
+from gateway.domain.templates import examples, inference, model, roles, sidecar, values
 from gateway.domain.templates.dialects import reading
 
 
@@ -40,6 +40,8 @@ def build(
     parameters = tuple(_parameters(spoken, about, found, faults)) if about.parameters else spoken.parameters
     outputs = tuple(_outputs(graph, about, faults)) or spoken.outputs or inference.infer_outputs(graph, catalog)
     faults.extend(_twice_set(parameters))
+    if not faults:
+        faults.extend(examples.faults(about, parameters))
     if faults:
         raise sidecar.refusal(source or name, tuple(faults))
     return model.Template(
@@ -63,6 +65,8 @@ def build(
         tries=about.limits.tries,
         limits=domain.Limits(queue=about.limits.queue, run=about.limits.run, idle=about.limits.idle),
         retention=about.retention,
+        batch=about.batch or model.BatchKind.JOBS,
+        examples=examples.told(about),
         inferred=not about.parameters and spoken.inferred,
         source=source,
         files=found,

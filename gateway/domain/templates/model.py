@@ -77,6 +77,13 @@ class Parameter:
     multiline: bool = False
 
 
+class BatchKind(StrEnum):
+    """How n pictures of one order are made."""
+
+    JOBS = "jobs"  #: n jobs with the seeds seed, seed + 1, …
+    ONE_RUN = "one_run"  #: one job with a batch size of n
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSpec:
     """A node whose files are results, with a name for people."""
@@ -107,6 +114,15 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """Inputs that show what the template does. Files are paths within the template's folder."""
+
+    name: str
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tolerance: float | None = None  #: how far pictures may be from the stored ones; None: as far as any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """A named, versioned workflow with typed parameters."""
 
@@ -121,9 +137,11 @@ class Template:
     packs: tuple[NodePack, ...] = ()
     models: tuple[ModelFile, ...] = ()
     tags: tuple[str, ...] = ()
+    batch: BatchKind = BatchKind.JOBS  #: unless the order says otherwise
     tries: int | None = None  #: attempts that one of its jobs may spend; None: as many as any job
     limits: domain.Limits = field(default_factory=domain.Limits)
     retention: float | None = None  #: seconds that its jobs and their outputs are kept; None: as long as any job
+    examples: tuple[Example, ...] = ()
     inferred: bool = False  #: the parameters were found by walking the graph
     source: str | None = None  #: the file it came from
     pipeline: pipelines.Pipeline | None = None  #: what it is made of, if it is no workflow but several in a row

@@ -99,6 +99,14 @@ class LimitsTable(_Table):
     idle: Seconds | None = None
 
 
+class ExampleTable(_Table):
+    """`[[examples]]`: inputs that show what the template does; `templates test` runs them."""
+
+    name: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    inputs: dict[Name, Scalar] = pydantic.Field(default_factory=dict[str, Scalar])
+    tolerance: Annotated[float, pydantic.Field(ge=0, le=100, strict=False)] | None = None
+
+
 class Sidecar(_Table):
     """The whole file. Without `parameters` they are inferred, without `outputs` they are, too."""
 
@@ -109,6 +117,8 @@ class Sidecar(_Table):
     outputs: dict[Name, OutputTable] = pydantic.Field(default_factory=dict[str, OutputTable])
     requirements: RequirementsTable = pydantic.Field(default_factory=RequirementsTable)
     limits: LimitsTable = pydantic.Field(default_factory=LimitsTable)
+    examples: list[ExampleTable] = pydantic.Field(default_factory=list[ExampleTable])
+    batch: Annotated[model.BatchKind, pydantic.Field(strict=False)] | None = None  #: how n pictures are made
     retention: Seconds | None = None  #: that its jobs and their outputs are kept
 
 
@@ -175,6 +185,8 @@ def _keys_at(place: list[str]) -> list[str]:
         return list(tables[place[0]].model_fields)
     if place[0] == "limits":
         return list(LimitsTable.model_fields)
+    if place[0] == "examples":
+        return list(ExampleTable.model_fields)
     if len(place) == 2:
         return list(RequirementsTable.model_fields)
     return list((PackTable if place[1] == "packs" else ModelTable).model_fields)
@@ -187,7 +199,8 @@ def write_sidecar(template: model.Template) -> str:
     """The file that says what this template is: the starting point for an author who wants to say more."""
     lines: list[str] = []
     about = {"title": template.title, "description": template.description, "tags": list(template.tags)}
-    _write(lines, None, {**about, "retention": template.retention})
+    batch = None if template.batch is model.BatchKind.JOBS else str(template.batch)
+    _write(lines, None, {**about, "batch": batch, "retention": template.retention})
     limits = {"queue": template.limits.queue, "run": template.limits.run, "idle": template.limits.idle}
     if template.tries is not None or any(limits.values()):
         _write(lines, "[limits]", {"tries": template.tries, **limits})
@@ -202,6 +215,10 @@ def write_sidecar(template: model.Template) -> str:
     for file in template.models:
         pairs = {"file": file.file, "folder": file.folder, "url": file.url, "sha256": file.sha256}
         _write(lines, "[[requirements.models]]", pairs)
+    for example in template.examples:
+        _write(lines, "[[examples]]", {"name": example.name, "tolerance": example.tolerance})
+        if example.inputs:
+            _write(lines, "[examples.inputs]", example.inputs)
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,15 @@ def written(word: str) -> bool:
 
 
 def keys() -> set[str]:
-    tables = [sidecar.Sidecar, sidecar.ParameterTable, sidecar.OutputTable, sidecar.PackTable, sidecar.ModelTable]
+    tables = [
+        sidecar.Sidecar,
+        sidecar.ParameterTable,
+        sidecar.OutputTable,
+        sidecar.PackTable,
+        sidecar.ModelTable,
+        sidecar.LimitsTable,
+        sidecar.ExampleTable,
+    ]
     return {key for table in tables for key in table.model_fields}
 
 

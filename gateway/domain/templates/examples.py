@@ -1,0 +1,61 @@
+"""Examples of a template: inputs that its author gave with it, checked like any inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from gateway.domain import errors
+from gateway.domain.comfy import structure
+from gateway.domain.templates import model, sidecar, values
+
+DEFAULTS: Final = model.Example(name="defaults")  #: of a template whose author gave none
+_SEED: Final = 1  #: where the author gave none: an example makes the same picture every time
+
+
+def told(about: sidecar.Sidecar) -> tuple[model.Example, ...]:
+    """Those of the sidecar."""
+    return tuple(
+        model.Example(name=table.name, inputs=dict(table.inputs), tolerance=table.tolerance) for table in about.examples
+    )
+
+
+def inputs_of(example: model.Example, parameters: Sequence[model.Parameter]) -> dict[str, Any]:
+    """What is ordered: the example's inputs, with a seed wherever one would be drawn."""
+    seeds = {
+        parameter.name: max(_SEED, int(parameter.minimum or 0))
+        for parameter in parameters
+        if parameter.type is model.ParameterType.SEED
+    }
+    return {**seeds, **example.inputs}
+
+
+def faults(about: sidecar.Sidecar, parameters: Sequence[model.Parameter]) -> Iterator[errors.Fault]:
+    """What is wrong with the examples of a sidecar."""
+    known = {parameter.name: parameter for parameter in parameters}
+    names = [table.name.casefold() for table in about.examples]
+    for index, table in enumerate(about.examples):
+        if table.name.casefold() in names[:index]:
+            yield _fault(f"{index}.name", "invalid_value", f"There are two examples called {table.name!r}.")
+        for name, value in table.inputs.items():
+            yield from _value_faults(f"{index}.inputs.{name}", name, value, known)
+
+
+def _value_faults(place: str, name: str, value: Any, known: Mapping[str, model.Parameter]) -> Iterator[errors.Fault]:
+    parameter = known.get(name)
+    if parameter is None:
+        message = f"There is no parameter {name!r}.{values.suggestion(name, list(known))}"
+        yield _fault(place, "unknown_parameter", message)
+    elif parameter.type in model.FILE_TYPES:
+        complaint = structure.path_complaint(value) if isinstance(value, str) else "is no path"
+        if complaint is not None:
+            yield _fault(place, "invalid_value", f"The file {value!r} {complaint}.")
+    else:
+        try:
+            values.read(parameter, value, values.Limits())
+        except values.Refused as refused:
+            yield _fault(place, refused.reason, refused.message)
+
+
+def _fault(place: str, reason: str, message: str) -> errors.Fault:
+    return errors.Fault(reason=reason, message=message, field=f"examples.{place}")
