@@ -46,7 +46,7 @@ class Metrics:
         self._placed = prometheus.Gauge(
             "comfy_gateway_placements",
             "Jobs given to a worker that held their models (warm) or not (cold), after they had let others go first"
-            " (waited), or taken back from a busy worker (stolen), since the start.",
+            " (waited), or taken out of the line at another worker (stolen), since the start.",
             ["decision"],
             registry=self.registry,
         )

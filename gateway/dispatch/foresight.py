@@ -323,7 +323,9 @@ class Foresight:
             self._costs_of.update(decision.costs)
             for job in decision.passed:
                 self.passed.setdefault(job, choosing.outlook.now)
+        stolen = frozenset[model.JobId]().union(*(decision.stolen for decision in choosing.decisions))
         for claim in claimed.claims:
+            self.tally.decisions["stolen"] += claim.job_id in stolen
             cost = self._costs_of.get(claim.job_id)
             if cost is not None:
                 self.tally.decisions["cold" if cost.load else "warm"] += 1

@@ -54,6 +54,7 @@ class _Layout:
         self._has_more = len(candidates) >= WINDOW
         self._starts: dict[model.JobId, tuple[seats.Option, str]] = {}
         self._waiting: dict[model.JobId, seats.Option] = {}
+        self._stolen: set[model.JobId] = set()
         self._passed: dict[model.JobId, seats.Fit] = {}  #: with the best place that it left
 
     def lay_out(self, level: Sequence[model.Candidate], *, to_the_end: bool) -> None:
@@ -74,6 +75,7 @@ class _Layout:
             costs={option.candidate.job_id: option.fit.cost for option, _ in starts if option.fit.known},
             waits={job: self._wait(option) for job, option in self._waiting.items()} if explain else {},
             passed=frozenset(self._passed),
+            stolen=frozenset(self._stolen),
         )
 
     def _wait(self, option: seats.Option) -> Wait:
@@ -158,6 +160,7 @@ class _Layout:
                 candidate, fit = found
                 before = self._waiting.pop(candidate.job_id)
                 self.seats.take_back(before)
+                self._stolen.add(candidate.job_id)
                 self._start(candidate, fit, reasons.of_relief(fit, before.fit, before.starts))
 
     def _relief(self, seat: seats.Seat, level: Sequence[model.Candidate]) -> tuple[model.Candidate, seats.Fit] | None:

@@ -56,3 +56,4 @@ class Decision:
     costs: Mapping[model.JobId, book.Cost] = field(default_factory=dict[model.JobId, book.Cost])  #: of the assigned
     waits: Mapping[model.JobId, Wait] = field(default_factory=dict[model.JobId, Wait])
     passed: frozenset[model.JobId] = frozenset()  #: those that left a place which they could have had
+    stolen: frozenset[model.JobId] = frozenset()  #: those assigned that an idle worker took out of another one's line
