@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 
 from gateway import simulator
+from gateway.adapters import store
 from gateway.domain import model
 from gateway.domain.states import JobStatus, Outcome
 from tests.integration.dispatch.site import Site, add, fault, open_site, picture, prompts_of, work
@@ -132,6 +134,21 @@ async def test_no_other_job_is_ever_hit(tmp_path: Path, options: simulator.Optio
         assert {job.status for job in ended} <= {JobStatus.CANCELED, JobStatus.SUCCEEDED}
         await spared(site, [job for job in jobs if job not in doomed])
         assert {prompt["outcome"] for prompt in await prompts_of(sim)} <= {"success", "interrupted", None}
+
+
+async def test_a_cancel_that_was_asked_through_another_gateway_is_heard(tmp_path: Path) -> None:
+    """Nobody in this process was told; the store was."""
+    async with open_site(tmp_path) as site, simulator.running(NEWER) as sim:
+        await add(site, sim, "w0")
+        first, second = await site.submit(work(30)), await site.submit(picture())
+        await site.running(first)
+        other = await store.open_store(f"sqlite:///{tmp_path}/gateway.db", clock=time.time)
+        async for _ in other.jobs.cancel_queued(model.DEFAULT_TENANT, now=time.time(), running=True):
+            pass
+        await other.close()
+        assert (await site.ended(first)).status is JobStatus.CANCELED
+        assert (await site.ended(second)).status is JobStatus.CANCELED
+        await spared(site, [await site.submit(picture())])
 
 
 async def test_a_worker_that_cannot_cancel_one_alone_gets_one_at_a_time(tmp_path: Path) -> None:
