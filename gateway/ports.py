@@ -16,7 +16,11 @@ from gateway.domain import deliveries, model, pauses
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import eta
+<<<<<<< /work/main/gateway/ports.py
+from gateway.domain.costs.sketch import Sketch
+=======
 from gateway.domain.pipelines import moves
+>>>>>>> /tmp/tmpysz3x651/m
 from gateway.domain.states import JobStatus
 from gateway.domain.templates import drafts, library, records
 
@@ -129,6 +133,10 @@ class Queue(Protocol):
 
     async def requirements(self) -> Mapping[str, Requirements]:
         """Requirement keys that queued jobs have, with their meaning."""
+        ...
+
+    async def pauses(self) -> pauses.Pauses:
+        """What takes nothing new; `claim` keeps to it."""
         ...
 
     async def claim(self, slots: Sequence[model.Slot], choose: Choose, *, now: float, new_id: NewId) -> model.Claimed:
@@ -676,6 +684,10 @@ class Foresight(Protocol):
 
     def eta(self, job: model.Job, *, position: int | None) -> eta.Eta | None:
         """Seconds until a queued (at this position) or running job is done; None while nothing is known."""
+        ...
+
+    def expect(self, wanted: Requirements, sketch: Sketch, *, position: int) -> eta.Eta | None:
+        """Seconds until a job that is not ordered yet would be done, from that position; None: nobody can tell."""
         ...
 
     async def why(self, job: model.Job, *, position: int | None) -> model.Why:

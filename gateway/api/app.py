@@ -21,7 +21,9 @@ from gateway.api import (
     jobs,
     measure,
     openapi,
+    pauses,
     placement,
+    priorities,
     queue,
     retrying,
     template_versions,
@@ -81,7 +83,8 @@ def _routed(version: str) -> FastAPI:
     app.router.routes.append(Route("/", _home, include_in_schema=False))
     plain = (jobs.plain_router, assets.plain_router)
     of_templates = (templates, template_writing, template_versions)
-    modules = (jobs, assets, *of_templates, batches, placement, queue, retrying, workers, webhooks, health, openapi)
+    of_queue = (placement, priorities, queue, pauses)
+    modules = (jobs, assets, *of_templates, batches, *of_queue, retrying, workers, webhooks, health, openapi)
     for router in (*plain, *(module.router for module in modules)):
         app.router.routes.extend(router.routes)
     app.openapi = openapi.of(app, version=version)

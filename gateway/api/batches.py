@@ -11,6 +11,7 @@ from gateway.api import auth, body, fields, hooks, jobs, links, parts, present, 
 from gateway.api import errors as api_errors
 from gateway.domain import errors, model
 from gateway.domain.states import TERMINAL, JobStatus
+from gateway.domain.templates.model import BatchKind
 
 router = APIRouter(tags=["batches"])
 
@@ -38,8 +39,18 @@ class BatchOrder(hooks.HookedRequest):
     inputs: BatchInputs
     n: int | None = Field(default=None, ge=1, description="How many, when `inputs` is one object; default 1.")
     metadata: fields.Metadata | None = None
-    priority: fields.Priority = 0
+    priority: fields.Priority = Field(
+        default=fields.BATCH_PRIORITY,
+        description=f"Higher goes first; default {fields.BATCH_PRIORITY}, so that single orders overtake batches.",
+    )
+    batch: BatchKind | None = Field(
+        default=None,
+        description="How one object of `inputs` is made `n` times: `jobs`, each a job of its own with its seed, spread "
+        "over the workers; or `one_run`, one job that makes all of them at once (`batch_size` n), whose files are "
+        "named by seed and index. The pictures differ. Default: the template's, else `jobs`.",
+    )
     expires_in: fields.ExpiresIn | None = None
+    deadline_ms: fields.DeadlineMs | None = None
     extra_data: jobs.ExtraData | None = None
 
 
@@ -119,9 +130,11 @@ async def post_batch(
         order.template,
         order.inputs,
         n=order.n,
+        kind=order.batch,
         metadata={} if order.metadata is None else fields.metadata(order.metadata),
         priority=order.priority,
         expires_in=order.expires_in,
+        deadline=fields.seconds(order.deadline_ms),
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
         webhook=order.hook(request, known, caller),
@@ -132,7 +145,14 @@ async def post_batch(
 
 
 def _refuse_shape(order: BatchOrder) -> None:
-    if isinstance(order.inputs, dict) or (isinstance(order.inputs, list) and order.n is None):
+    if isinstance(order.inputs, dict):
+        return
+    if isinstance(order.inputs, list) and order.batch is BatchKind.ONE_RUN:
+        message = "`one_run` goes with one object of inputs"
+        raise errors.InvalidRequest(
+            message, faults=[errors.Fault(reason="invalid_value", message=message, field="batch")]
+        )
+    if isinstance(order.inputs, list) and order.n is None:
         return
     if isinstance(order.inputs, list):
         fault = errors.Fault(reason="invalid_value", message="`n` goes with one object of inputs", field="n")

@@ -42,6 +42,17 @@ ExpiresIn = Annotated[
         description="Seconds to keep the job and its outputs, from now; default: the template's, else the gateway's.",
     ),
 ]
+LONGEST_DEADLINE_MS = 30 * 86_400_000
+DeadlineMs = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=LONGEST_DEADLINE_MS,
+        description="Milliseconds from now by which it has to be done. Refused at once (`deadline_too_soon`) when the "
+        "estimate is later; a job that no worker has begun by then expires.",
+    ),
+]
+BATCH_PRIORITY = -10
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher goes first; default 0.")]
 
 
@@ -129,6 +140,11 @@ def prefer_wait(request: Request, *, longest: float) -> float | None:
 def wants_image(request: Request) -> bool:
     """Whether the client asked for a picture rather than for JSON."""
     return request.headers.get("accept", "").strip().lower().startswith("image/")
+
+
+def seconds(milliseconds: int | None) -> float | None:
+    """The same in seconds."""
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def uuid_or_missing(raw: str, *, what: str) -> str:

@@ -63,6 +63,7 @@ class JobRequest(hooks.HookedRequest):
     metadata: fields.Metadata | None = None
     priority: fields.Priority = 0
     expires_in: fields.ExpiresIn | None = None
+    deadline_ms: fields.DeadlineMs | None = None
 
 
 @plain_router.post(
@@ -89,6 +90,7 @@ async def submit(request: Request) -> Response:
         metadata={} if order.metadata is None else fields.metadata(order.metadata),
         priority=order.priority,
         expires_in=order.expires_in,
+        deadline=fields.seconds(order.deadline_ms),
         idempotency_key=key,
         extra_data=None if order.extra_data is None else order.extra_data.model_dump(exclude_none=True),
         webhook=order.hook(request, call.parts, call.caller),

@@ -26,7 +26,7 @@ from gateway.domain.templates import binding, media, values
 from gateway.domain.templates import model as templates
 
 MAX_FILES: Final = 64
-_JSON_FIELDS: Final = ("inputs", "metadata", "priority", "extra_data", "webhook", "expires_in")
+_JSON_FIELDS: Final = ("inputs", "metadata", "priority", "extra_data", "webhook", "expires_in", "deadline_ms")
 
 
 @dataclass(slots=True, kw_only=True)

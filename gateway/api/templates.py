@@ -53,6 +53,7 @@ class TemplateOrder(hooks.HookedRequest):
     metadata: fields.Metadata | None = None
     priority: fields.Priority = 0
     expires_in: fields.ExpiresIn | None = None
+    deadline_ms: fields.DeadlineMs | None = None
     extra_data: jobs.ExtraData | None = None
 
     def wishes(self, key: str | None) -> dict[str, Any]:
@@ -61,6 +62,7 @@ class TemplateOrder(hooks.HookedRequest):
             "metadata": {} if self.metadata is None else fields.metadata(self.metadata),
             "priority": self.priority,
             "expires_in": self.expires_in,
+            "deadline": fields.seconds(self.deadline_ms),
             "idempotency_key": key,
             "extra_data": None if self.extra_data is None else self.extra_data.model_dump(exclude_none=True),
         }
@@ -155,6 +157,7 @@ def _order_documented() -> Mapping[str, Any]:
             "inputs": {"type": "string", "contentMediaType": "application/json", "description": "Values as JSON."},
             "metadata": {"type": "string", "contentMediaType": "application/json"},
             "priority": {"type": "integer"},
+            "deadline_ms": {"type": "integer"},
             "extra_data": {"type": "string", "contentMediaType": "application/json"},
             "webhook": {"type": "string", "contentMediaType": "application/json"},
         },

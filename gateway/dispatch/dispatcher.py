@@ -20,10 +20,11 @@ import structlog
 
 from gateway import assets, ports
 from gateway.dispatch import cleaning, drive, fleet, foresight, inputs, learning, leasing, link, tools, watching
-from gateway.domain import durations, errors, fitting, model, retrying
+from gateway.domain import durations, errors, fitting, model, pauses, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
 from gateway.domain.costs import eta
+from gateway.domain.costs.sketch import Sketch
 from gateway.domain.placement import ahead
 from gateway.domain.states import JobStatus
 
@@ -77,6 +78,7 @@ class Dispatch:
         self._placing = True
         self._waiting = True  #: whether jobs may wait that an idle worker could take
         self._requirements: Mapping[str, Requirements] = {}
+        self._paused = pauses.Pauses()
         self._learning = learning.Learning(
             store=ties.learned, clock=ties.clock, durations=durations.Durations(patience=options.runs)
         )
@@ -251,11 +253,21 @@ class Dispatch:
 
     def eta(self, job: model.Job, *, position: int | None) -> eta.Eta | None:
         """Seconds until a queued (at this position) or running job is done; None while nothing is known."""
+        if job.attempt_id is None and self._paused.over(job.tenant, job.template):
+            return None
         standings = self._fleet.standings(self._requirements) if job.attempt_id is None else ()
         return self._foresight.eta(job, standings, position=position)
 
+    def expect(self, wanted: Requirements, sketch: Sketch, *, position: int) -> eta.Eta | None:
+        """Seconds until a job that is not ordered yet would be done, from that position; None: nobody can tell."""
+        standings = self._fleet.standings({wanted.key: wanted})
+        return self._foresight.expect(wanted, sketch, standings, position=position)
+
     async def why(self, job: model.Job, *, position: int | None) -> model.Why:
         """Why a queued job waits, by the function that places it."""
+        pause = (await self._ties.queue.pauses()).over(job.tenant, job.template)
+        if pause is not None:
+            return model.Why(sentence=f"waits: {pause.sentence}")
         requirements = await self._ties.queue.requirements()
         self._foresight.learn_needs(requirements)
         standings = self._fleet.standings(requirements)
@@ -345,6 +357,8 @@ class Dispatch:
         self._waiting = True  # a place that becomes free meanwhile calls for another round
         if not await self._ties.assets.space.is_open():
             return  # what was made could not be kept; the next tick looks again
+        if await self._is_paused():
+            return
         while self._placing and any(member.takes_work for member in self._fleet.members.values()):
             self._requirements = await self._ties.queue.requirements()
             self._foresight.learn_needs(self._requirements)
@@ -361,6 +375,12 @@ class Dispatch:
             if not claimed.claims or not claimed.waiting:
                 self._waiting = claimed.waiting
                 return
+
+    async def _is_paused(self) -> bool:
+        """Whether the queue is; workers that are, take no work from now on."""
+        self._paused = await self._ties.queue.pauses()
+        self._fleet.pause(self._paused.workers)
+        return self._paused.queue is not None
 
     def _choosing(self, placing: foresight.Choosing, now: float) -> fitting.Fitting:
         return fitting.Fitting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.dispatch import attempt, foresight, inputs, link
@@ -30,6 +30,7 @@ class Member:
     inputs: inputs.Inputs
     epoch: int | None = None
     draining: bool = False
+    paused: bool = False  #: it takes nothing new until somebody resumes it
     jobs_done: int = 0
     occupied: int = 0  #: places taken: attempts that have not ended on the worker
     ends_soon: bool = False  #: a run is about to end there: its place may be given away already
@@ -53,7 +54,7 @@ class Member:
         """Whether it may be given a job now, a free place assumed. Not while a prompt that was given up may still be
         there: canceling that one could hit the next."""
         ready = self.link.state is link.LinkState.READY and not self.link.condemned
-        return ready and self.epoch is not None and not self.draining and self.recycling is None
+        return ready and self.epoch is not None and not (self.draining or self.paused) and self.recycling is None
 
     @property
     def places(self) -> int:
@@ -76,6 +77,8 @@ class Member:
         if self.draining or (self.recycling is not None and self.link.state is link.LinkState.READY):
             return model.WorkerState.DRAINING
         match self.link.state:
+            case link.LinkState.READY if self.paused:
+                return model.WorkerState.PAUSED
             case link.LinkState.READY:
                 return model.WorkerState.BUSY if self.occupied or self.link.others else model.WorkerState.IDLE
             case link.LinkState.CONNECTING:
@@ -149,6 +152,11 @@ class Fleet:
     def views(self) -> tuple[model.WorkerView, ...]:
         """All workers as people see them, by id."""
         return tuple(self.members[worker].view() for worker in sorted(self.members))
+
+    def pause(self, workers: Collection[str]) -> None:
+        """These take nothing new, all others do again."""
+        for member in self.members.values():
+            member.paused = member.worker.id in workers
 
     def catalogs(self) -> tuple[NodeCatalog, ...]:
         """The distinct catalogs of all workers that told theirs."""

@@ -412,6 +412,7 @@ class WorkerState(StrEnum):
     IDLE = "idle"
     BUSY = "busy"  #: it runs as much as its depth allows
     DRAINING = "draining"  #: it finishes what it runs and takes nothing new
+    PAUSED = "paused"  #: as draining, until somebody resumes it; it stays
     UNREACHABLE = "unreachable"
     QUARANTINED = "quarantined"  #: it answers, but lost or broke too much in a row
 

@@ -17,7 +17,11 @@ from gateway.domain.comfy import object_info, sizes
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.pipelines import moves
 from gateway.domain.templates import model as templates
+<<<<<<< /work/main/gateway/submission/orders.py
+from gateway.submission import checks, deadlines, eligibility, pictures, planning, references, rules, runs, secrets
+=======
 from gateway.submission import checks, eligibility, pictures, pipelining, planning, references, rules, secrets
+>>>>>>> /tmp/tmp4m6jrift/m
 
 API_KEY: Final = "api_key_comfy_org"
 _MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
@@ -47,8 +51,12 @@ class Ties:
     clock: ports.Clock
     new_id: ports.NewId
     draw_seed: Callable[[], int]
+<<<<<<< /work/main/gateway/submission/orders.py
+    expect: deadlines.Expect | None = None  #: when a job would be done; None: nobody can tell
+=======
     owner: str = ""  #: who leads on the pipelines that are ordered here
     begun: Callable[[], None] = lambda: None  #: told when one was
+>>>>>>> /tmp/tmp4m6jrift/m
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ class Wishes:
     extra_data: Mapping[str, Any] | None = None  #: kept in memory only
     webhook: webhooks.Webhook | None = None
     expires_in: float | None = None  #: seconds that the job and its outputs are kept
+    deadline: float | None = None  #: seconds from now, by which it has to be done
 
     @property
     def api_key(self) -> str | None:
@@ -100,10 +109,12 @@ class Submission:
         extra_data: Mapping[str, Any] | None = None,
         webhook: webhooks.Webhook | None = None,
         expires_in: float | None = None,
+        deadline: float | None = None,
     ) -> model.Job:
         """Queue an API-format graph.
 
-        InvalidWorkflow, UiWorkflow, MissingAsset, IdempotencyKeyReuse, QueueFull; each tells all that is wrong.
+        InvalidWorkflow, UiWorkflow, MissingAsset, IdempotencyKeyReuse, QueueFull, DeadlineTooSoon; each tells all that
+        is wrong.
         """
         wishes = Wishes(
             metadata=metadata or {},
@@ -112,6 +123,7 @@ class Submission:
             extra_data=extra_data,
             webhook=webhook,
             expires_in=expires_in,
+            deadline=deadline,
         )
         await self._ties.assets.space.require()
         async with self._turns:
@@ -142,6 +154,7 @@ class Submission:
         extra_data: Mapping[str, Any] | None = None,
         webhook: webhooks.Webhook | None = None,
         expires_in: float | None = None,
+        deadline: float | None = None,
     ) -> model.Job:
         """Queue a template with these inputs.
 
@@ -155,6 +168,7 @@ class Submission:
             extra_data=extra_data,
             webhook=webhook,
             expires_in=expires_in,
+            deadline=deadline,
         )
         await self._ties.assets.space.require()
         async with self._turns:
@@ -175,15 +189,17 @@ class Submission:
         inputs: Sequence[object] | Mapping[str, Any],
         *,
         n: int | None = None,
+        kind: templates.BatchKind | None = None,
         metadata: Mapping[str, str] | None = None,
         priority: int = 0,
         idempotency_key: str | None = None,
         extra_data: Mapping[str, Any] | None = None,
         webhook: webhooks.Webhook | None = None,
         expires_in: float | None = None,
+        deadline: float | None = None,
     ) -> Ordered:
         """Queue a template many times: once for each of a list of inputs, or `n` times for one, with the seeds seed,
-        seed + 1, …
+        seed + 1, … (or `n` pictures in one run, where the order or the template says so).
 
         All jobs or none; the faults of all members at once, each with its index.
         """
@@ -194,12 +210,13 @@ class Submission:
             extra_data=extra_data,
             webhook=webhook,
             expires_in=expires_in,
+            deadline=deadline,
         )
         await self._ties.assets.space.require()
         batch_id = model.BatchId(self._ties.new_id())
         template = await self._ties.find(name, key=idempotency_key or batch_id)
         if isinstance(inputs, Mapping):
-            plans = await self._plan_copies(tenant, template, inputs, n or 1)
+            plans = await self._plan_copies(tenant, template, inputs, n or 1, kind or template.batch)
         else:
             plans = await self._plan_each(tenant, template, inputs)
         if template.pipeline is not None:
@@ -281,9 +298,16 @@ class Submission:
     # Batches.
 
     async def _plan_copies(
-        self, tenant: model.TenantId, template: templates.Template, inputs: Mapping[str, Any], n: int
+        self,
+        tenant: model.TenantId,
+        template: templates.Template,
+        inputs: Mapping[str, Any],
+        n: int,
+        kind: templates.BatchKind,
     ) -> list[planning.Plan]:
         self._refuse_size(n)
+        if kind is templates.BatchKind.ONE_RUN:
+            return [runs.named(await self._planner.plan(tenant, template, runs.sized(template, inputs, n)))]
         first = await self._planner.plan(tenant, template, dict(inputs))
         seed = first.inputs[first.seed_parameter] if first.seed_parameter is not None else 0
         plans = [first]
@@ -394,6 +418,7 @@ class Submission:
             max_tries=self._rules.max_tries,
             needs_secret=wishes.api_key is not None,
             webhook=wishes.webhook,
+            deadline=None if wishes.deadline is None else now + wishes.deadline,
             sketch=sketches.sketch(graph),
             size=sizes.pixels(graph),
         )
@@ -407,6 +432,7 @@ class Submission:
         begin: ports.Begin | None = None,
     ) -> tuple[model.Job, ...]:
         """Write the jobs, then wake dispatch. Keys are remembered before: a job may be claimed at once."""
+        await deadlines.refuse_missed(self._ties.jobs, self._ties.expect, jobs, wishes.deadline)
         if wishes.api_key is not None:
             for job in jobs:
                 self._ties.secrets.keep(job.id, wishes.api_key, until=job.expires_at)

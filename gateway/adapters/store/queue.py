@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway import ports
 from gateway.adapters.store import canceling, claims, evicting, known, owing, pausing, retention, rows, settling, units
-from gateway.domain import model
+from gateway.domain import model, pauses
 from gateway.domain.comfy.graph import Requirements
 
 EXPIRE_AT_ONCE: Final = 500  #: jobs expired in one transaction
@@ -40,6 +40,10 @@ class Queue:
         if not self._known.fresh(now):
             await self._run.read(lambda tx: self._known.read(tx, now=now))
         return self._known.all
+
+    async def pauses(self) -> pauses.Pauses:
+        """What takes nothing new."""
+        return await self._pauses.all()
 
     async def claim(
         self, slots: Sequence[model.Slot], choose: ports.Choose, *, now: float, new_id: ports.NewId
