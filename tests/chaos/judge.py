@@ -77,9 +77,9 @@ def judge(seen: Evidence) -> Findings:
         seed=seen.drawn.seed,
         jobs=len(seen.book.jobs),
         seconds=seen.seconds,
-        ends=Counter(job["status"] for job in seen.listed),
-        faults=Counter(struck.strike.kind for struck in seen.struck),
-        missed=seen.missed,
+        ends=dict(Counter(job["status"] for job in seen.listed)),
+        faults=dict(Counter(struck.strike.kind for struck in seen.struck)),
+        missed=dict(seen.missed),
         lost=tuple(_lost(seen)),
         ended_twice=tuple(_ended_twice(seen)),
         wrong=tuple(_wrong(seen)),
@@ -92,7 +92,7 @@ def judge(seen: Evidence) -> Findings:
         longest_recovery=recovery,
         slowest=slowest,
         refusals=seen.book.refusals,
-        error_codes=Counter(job["error"]["code"] for job in seen.listed if job["error"]),
+        error_codes=dict(Counter(job["error"]["code"] for job in seen.listed if job["error"])),
         log_errors=seen.log_errors,
     )
 
