@@ -230,12 +230,9 @@ class Foundation:
             clock=self.clock,
             new_id=new_id,
             draw_seed=_draw_seed,
-<<<<<<< /work/main/gateway/building.py
             expect=dispatcher.expect,
-=======
             owner=self.owner,
             begun=self.pipeline_ordered.set,
->>>>>>> /tmp/tmpfuwu0tzq/m
         )
         rules = submission.Rules(
             retention=self.settings.retention.jobs,

@@ -16,11 +16,8 @@ from gateway.domain import deliveries, model, pauses
 from gateway.domain.comfy import answers, frames, history
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import eta
-<<<<<<< /work/main/gateway/ports.py
 from gateway.domain.costs.sketch import Sketch
-=======
 from gateway.domain.pipelines import moves
->>>>>>> /tmp/tmpysz3x651/m
 from gateway.domain.states import JobStatus
 from gateway.domain.templates import drafts, library, records
 

@@ -17,11 +17,18 @@ from gateway.domain.comfy import object_info, sizes
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.pipelines import moves
 from gateway.domain.templates import model as templates
-<<<<<<< /work/main/gateway/submission/orders.py
-from gateway.submission import checks, deadlines, eligibility, pictures, planning, references, rules, runs, secrets
-=======
-from gateway.submission import checks, eligibility, pictures, pipelining, planning, references, rules, secrets
->>>>>>> /tmp/tmp4m6jrift/m
+from gateway.submission import (
+    checks,
+    deadlines,
+    eligibility,
+    pictures,
+    pipelining,
+    planning,
+    references,
+    rules,
+    runs,
+    secrets,
+)
 
 API_KEY: Final = "api_key_comfy_org"
 _MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
@@ -51,12 +58,9 @@ class Ties:
     clock: ports.Clock
     new_id: ports.NewId
     draw_seed: Callable[[], int]
-<<<<<<< /work/main/gateway/submission/orders.py
     expect: deadlines.Expect | None = None  #: when a job would be done; None: nobody can tell
-=======
     owner: str = ""  #: who leads on the pipelines that are ordered here
     begun: Callable[[], None] = lambda: None  #: told when one was
->>>>>>> /tmp/tmp4m6jrift/m
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
