@@ -106,7 +106,7 @@ class Site:
 
     async def ready(self) -> None:
         """Wait until the gateway takes work."""
-        await self._answers(f"{self.url}/readyz")
+        await self._answers(f"{self.url}/readyz", self.process)
 
     async def add_workers(self) -> None:
         """Tell it of the workers that stand elsewhere; it remembers them."""
@@ -169,7 +169,7 @@ class Site:
         with (self.folder / f"far{worker.index}.log").open("ab") as log:
             worker.process = await asyncio.create_subprocess_exec(*arguments, stdout=log, stderr=log, cwd=self.folder)
         worker.pid = worker.process.pid
-        await self._answers(f"{worker.url}/system_stats")
+        await self._answers(f"{worker.url}/system_stats", worker.process)
 
     async def find_local_workers(self) -> None:
         """Where the gateway's own workers are by now."""
@@ -199,12 +199,12 @@ class Site:
             return None
         return running[0][1] if running else None
 
-    async def _answers(self, url: str) -> None:
+    async def _answers(self, url: str, process: asyncio.subprocess.Process | None) -> None:
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while not await self._is_there(url):
-                    if self.process is not None and self.process.returncode is not None:
-                        raise Broken(f"the gateway ended with status {self.process.returncode}; see {self.folder}")
+                    if process is not None and process.returncode is not None:
+                        raise Broken(f"{url}: its process ended with {process.returncode}; see {self.folder}")
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise Broken(f"{url} did not answer within {_START_SECONDS:g} s; see {self.folder}") from None

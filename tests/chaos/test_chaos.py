@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.chaos import plan, running
@@ -32,3 +34,4 @@ async def test_nothing_is_lost_and_nothing_ends_twice(tmp_path: Path) -> None:
     assert found.jobs == 120
     assert (found.lost, found.ended_twice, found.wrong) == ((), (), ())
     assert sum(found.faults.values()) > 0
+    assert orjson.loads(orjson.dumps(dataclasses.asdict(found)))["faults"] == found.faults
