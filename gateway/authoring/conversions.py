@@ -24,6 +24,7 @@ class Conversions:
     def __init__(self, known: ties.Ties) -> None:
         self._ties = known
         self._kept: dict[str, records.Converted] = {}
+        self._told: dict[model.WorkerId, Mapping[str, object]] = {}  #: while there is much to convert
 
     async def of(self, draft: drafts.Draft) -> records.Converted:
         """The draft's graph. TemplateError with all that stands against it, in the words of the worker that comes
@@ -37,6 +38,10 @@ class Conversions:
             await self._ties.store.keep_conversion(key, kept)
         self._kept[key] = kept
         return kept
+
+    def rest(self) -> None:
+        """Nothing more is to be converted for now: let go of what workers told, which is large."""
+        self._told.clear()
 
     async def _converted(self, draft: drafts.Draft) -> records.Converted:
         refused: list[errors.TemplateError] = []
@@ -63,7 +68,9 @@ class Conversions:
 
     async def _asked(self, worker: model.WorkerId) -> Mapping[str, object] | None:
         try:
-            return await self._ties.object_info(worker)
+            if worker not in self._told:
+                self._told[worker] = await self._ties.object_info(worker)
+            return self._told[worker]
         except (errors.WorkerError, errors.NotFound) as error:
             _log.info("object_info_not_told", worker=worker, reason=error.message)
             return None

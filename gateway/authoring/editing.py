@@ -32,7 +32,7 @@ async def put(
     template, content = await shelf.made_of(draft)
     version = records.NewVersion(name=name, version=template.version, content=content, origin=records.Origin.API)
     is_new = await shelf.ties.store.put(version, create=create)
-    await shelf.refresh(files=False)
+    await shelf.refresh(files=False, first=name)
     return await shelf.version(name, template.version), is_new
 
 

@@ -1,14 +1,17 @@
 """The templates of a gateway as they are now, and finding the one that an order means.
 
 `refresh` looks at files, store and workers, makes what changed anew, and puts the new library in the place of the old
-one in a single step. A file that cannot be used any more changes nothing but the list of broken files: what answered
-to its name before goes on. Templates of the user's files come before those added over the API, and these before the
-library that ships.
+one in a single step. Where much changed, as when hundreds of files are to be converted, it does what a second allows
+and leaves the rest to the next call, so that templates appear as they are made and nobody waits for all.
+
+A file that cannot be used any more changes nothing but the list of broken files: what answered to its name before goes
+on. Templates of the user's files come before those added over the API, and these before the library that ships.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -23,6 +26,7 @@ from gateway.domain.templates import choices, drafts, library, model, preflight,
 
 _log = structlog.get_logger("gateway.templates")
 _LOOK_SECONDS: Final = 0.5  #: between looks at files and workers
+_WORK_SECONDS: Final = 1.0  #: of making in one go
 _STORE_LOOKS: Final = 4  #: looks from one look at the store to the next, for what other gateways wrote
 _OLD_KEPT: Final = 256  #: older versions that are kept ready
 
@@ -41,6 +45,9 @@ class Shelf:
         self._heads: Mapping[str, records.Head] = {}
         self._added: dict[str, tuple[str, drafts.Draft]] = {}  #: drafts of heads, with their versions
         self._aliases: Mapping[tuple[str, str], records.Alias] = {}
+        self._due: set[str] = set()  #: names that must be made anew
+        self._stirred = False  #: workers can do something else than what templates were built by
+        self._is_open = False
         self._owed = False  #: versions may have to be recorded
         self._newest: dict[str, str] = {}  #: the newest version of each name that the store knows
         self._catalogs: Sequence[object_info.NodeCatalog] = ()
@@ -164,7 +171,9 @@ class Shelf:
     async def open(self) -> None:
         """Load everything for the first time."""
         self._newest = {name: info.version for name, info in (await self._ties.store.newest()).items()}
-        await self.refresh()
+        while await self.refresh():
+            pass
+        self._is_open = True
         found = self._library
         _log.info(
             "templates_loaded",
@@ -175,38 +184,44 @@ class Shelf:
 
     async def run(self) -> None:
         """Keep up with files, store and workers until cancelled."""
-        away = False
+        away = more = False
         looks = 0
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(0 if more else _LOOK_SECONDS)
             looks += 1
             try:
-                await self.refresh(store=looks % _STORE_LOOKS == 0)
+                more = await self.refresh(store=looks % _STORE_LOOKS == 0)
                 away = False
             except errors.StoreUnavailable as error:
                 if not away:
                     _log.warning("store_unavailable", reason=error.message)
-                away = True
+                away, more = True, False
 
-    async def refresh(self, *, store: bool = True, files: bool = True) -> None:
-        """Bring the library up to date; StoreUnavailable, and then it stays as it was."""
+    async def refresh(self, *, store: bool = True, files: bool = True, first: str | None = None) -> bool:
+        """Bring the library up to date, `first` before all else; True when there is more to do. StoreUnavailable, and
+        then it stays as it was."""
         async with self._turn:
             if store:
                 await self._read_store()
             if files:
                 self._files = await asyncio.to_thread(self._ties.files.look)
-            stirred = await self._look_at_workers()
+            await self._look_at_workers()
             wanted = await self._wanted()
-            changed = {name for name, each in wanted.items() if self._is_due(name, each, stirred)}
-            if not changed and not stirred and wanted.keys() == self._made.keys():
-                await self._record(self._made)
-                return
-            made = await self._make(wanted, changed, stirred=stirred)
-            self._tell(made)
-            self._made, self._library, self._owed = made, making.shelved(made), True
-            await self._record(made)
-            plain = [template for template in self._library.templates if template.pipeline is None]
-            await asyncio.to_thread(self._preflights.look_over, plain)
+            self._due = {name for name, each in wanted.items() if self._is_due(name, each)}
+            if self._due or self._stirred or wanted.keys() != self._made.keys():
+                await self._renew(wanted, first)
+            await self._record(self._made)
+            return bool(self._due)
+
+    async def _renew(self, wanted: Mapping[str, making.Wanted], first: str | None) -> None:
+        """Make what is due, and show it."""
+        made = await self._make(wanted, first)
+        self._tell(made)
+        self._made, self._library, self._owed, self._stirred = made, making.shelved(made), True, False
+        if not self._due:
+            self._conversions.rest()
+        plain = [template for template in self._library.templates if template.pipeline is None]
+        await asyncio.to_thread(self._preflights.look_over, plain)
 
     async def _read_store(self) -> None:
         self._heads = await self._ties.store.heads()
@@ -217,15 +232,13 @@ class Shelf:
         told = (catalog for catalog in self._ties.workers().values() if catalog is not None)
         return tuple({catalog.digest: catalog for catalog in told}.values())
 
-    async def _look_at_workers(self) -> bool:
-        """Whether the workers together can do something else than before."""
+    async def _look_at_workers(self) -> None:
+        """See whether the workers together can do something else than before."""
         catalogs = self._known_catalogs()
-        if {catalog.digest for catalog in catalogs} == {catalog.digest for catalog in self._catalogs}:
-            return False
-        self._catalogs = catalogs
-        self._catalog = await asyncio.to_thread(joining.joined, catalogs)
-        self._old.clear()
-        return True
+        if {catalog.digest for catalog in catalogs} != {catalog.digest for catalog in self._catalogs}:
+            self._stirred, self._catalogs = True, catalogs
+            self._catalog = await asyncio.to_thread(joining.joined, catalogs)
+            self._old.clear()
 
     async def _wanted(self) -> dict[str, making.Wanted]:
         """What each name should be made of."""
@@ -239,24 +252,31 @@ class Shelf:
         self._added = added
         return {**self._files.shipped, **{name: draft for name, (_, draft) in added.items()}, **self._files.own}
 
-    def _is_due(self, name: str, wanted: making.Wanted, stirred: bool) -> bool:
+    def _is_due(self, name: str, wanted: making.Wanted) -> bool:
         """Whether this must be made anew; what could not be converted is tried whenever the workers changed."""
         made = self._made.get(name)
         waits = made is not None and made.problem is not None and isinstance(wanted, drafts.Draft)
-        return made is None or made.wanted is not wanted or (waits and stirred)
+        return made is None or made.wanted is not wanted or name in self._due or (waits and self._stirred)
 
-    async def _make(
-        self, wanted: Mapping[str, making.Wanted], changed: set[str], *, stirred: bool
-    ) -> dict[str, making.Made]:
-        made = {name: await self._one(name, wanted[name]) for name in sorted(changed)}
-        kept = {name: self._made[name] for name in wanted.keys() - changed}
-        if stirred:
-            kept = await asyncio.to_thread(
+    async def _make(self, wanted: Mapping[str, making.Wanted], first: str | None) -> dict[str, making.Made]:
+        """All that answers to names now: what is due made anew as far as a second goes, the rest as it was."""
+        made = {name: each for name, each in self._made.items() if name in wanted}
+        if self._stirred:
+            kept = {name: each for name, each in made.items() if name not in self._due}
+            rebuilt = await asyncio.to_thread(
                 lambda: {name: making.rebuilt(each, self._catalog) for name, each in kept.items()}
             )
-        return await self._with_pipelines({**kept, **made})
+            made |= rebuilt
+        until = self._ties.clock() + _WORK_SECONDS
+        for name in sorted(self._due, key=lambda name: (name != first, name)):
+            made[name] = await self._one(name, wanted[name])
+            self._due.discard(name)
+            if self._ties.clock() >= until:
+                break
+        return made if self._due else self._with_pipelines(made)
 
-    async def _with_pipelines(self, made: dict[str, making.Made]) -> dict[str, making.Made]:
+    @staticmethod
+    def _with_pipelines(made: dict[str, making.Made]) -> dict[str, making.Made]:
         """With the pipelines made of what their steps are now."""
         drafted = {
             name: each.wanted
@@ -270,19 +290,20 @@ class Shelf:
             try:
                 faced = making.faced(wanted, lambda reference: shelved.get(references.parse(reference)[0]))
             except (errors.TemplateError, errors.TemplateWaiting) as error:
-                made[name] = making.held_up(wanted, making.problem_of(wanted, error), None)
+                made[name] = making.held_up(wanted, making.problem_of(wanted, error), made[name])
             else:
                 before = made[name]
-                is_same = before.template is not None and faced.template is not None
-                made[name] = before if is_same and before.template == faced.template else faced
+                is_same = before.problem is None and before.template == faced.template
+                made[name] = before if is_same else faced
         return made
 
     async def _one(self, name: str, wanted: making.Wanted) -> making.Made:
         """What answers to this name now."""
         if isinstance(wanted, library.Broken):
             return making.held_up(wanted, wanted, await self._last(name))
-        if wanted.pipeline is not None:
-            return making.Made(wanted=wanted)  # made when all its steps' templates are
+        if wanted.pipeline is not None:  # made when all its steps' templates are
+            before = self._made.get(name)
+            return making.Made(wanted=wanted) if before is None else dataclasses.replace(before, wanted=wanted)
         try:
             converted = await self._conversions.of(wanted)
             return await asyncio.to_thread(making.built, wanted, converted, self._catalog)
@@ -295,7 +316,14 @@ class Shelf:
         if made is not None or name not in self._newest:
             return made
         content = await self._ties.store.content(name, self._newest[name])
-        return await asyncio.to_thread(self._of_content, name, content)
+        try:
+            return await asyncio.to_thread(self._of_content, name, content)
+        except (
+            errors.TemplateError,
+            errors.TemplateWaiting,
+            errors.NotFound,
+        ):  # it was good by another gateway's rules
+            return None
 
     def _of_content(self, name: str, content: records.Content) -> making.Made:
         """A version that was kept. An old pipeline has its own steps; their templates are what they are now."""
@@ -330,7 +358,6 @@ class Shelf:
 
     def _tell(self, made: Mapping[str, making.Made]) -> None:
         """Log what changed, once."""
-        is_first = not self._made
         for name in sorted(self._made.keys() - made.keys()):
             _log.info("template_removed", template=name)
         for name, each in sorted(made.items()):
@@ -339,7 +366,7 @@ class Shelf:
                 event = "template_waiting" if isinstance(each.problem, library.Waiting) else "template_broken"
                 facts = {"source": each.problem.source, "reason": each.problem.reason, "serving": each.problem.serving}
                 _log.warning(event, template=name, **facts)
-            elif each.template is not None and each.problem is None and not is_first:
+            elif each.template is not None and each.problem is None and self._is_open:
                 was = before.template.version if before is not None and before.template is not None else None
                 mended = before is not None and before.problem is not None
                 if was != each.template.version or mended:
