@@ -139,10 +139,6 @@ class Dispatch:
         """Distinct catalogs of the workers that told theirs; empty while none is known."""
         return self._fleet.catalogs()
 
-    def able(self, wanted: Requirements) -> Sequence[model.WorkerId]:
-        """The workers that told of having all of this."""
-        return self._fleet.able(wanted)
-
     def known(self) -> Mapping[model.WorkerId, NodeCatalog | None]:
         """What each worker has told of itself; None while it has told nothing."""
         return {worker: member.link.catalog for worker, member in self._fleet.members.items()}

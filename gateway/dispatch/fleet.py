@@ -165,14 +165,6 @@ class Fleet:
         }
         return tuple(found.values())
 
-    def able(self, wanted: Requirements) -> tuple[model.WorkerId, ...]:
-        """The workers that told of having all of this, by id."""
-        return tuple(
-            worker
-            for worker in sorted(self.members)
-            if (catalog := self.members[worker].link.catalog) and self._can_run(catalog, wanted.key, wanted)
-        )
-
     def parse_catalog(self, info: Mapping[str, object]) -> NodeCatalog:
         """A catalog of `info`, shared between workers that answer the same."""
         catalog = NodeCatalog.parse(info)
