@@ -163,6 +163,30 @@ class Gateway:
         """Cancel everything that is queued; how many jobs this met."""
         return await self._post("/v1/queue/cancel", wish)
 
+    async def pauses(self) -> Sequence[Mapping[str, Any]]:
+        """What is paused."""
+        return (await self._get("/v1/queue/pauses"))["pauses"]
+
+    async def pause(self, wish: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Pause something; the pause."""
+        return await self._post("/v1/queue/pause", wish)
+
+    async def resume(self, wish: Mapping[str, Any]) -> None:
+        """End a pause."""
+        headers = {"Content-Type": "application/json"}
+        await self._ask("POST", "/v1/queue/resume", data=orjson.dumps(wish), headers=headers)
+
+    async def prioritize(self, job_id: str, priority: int) -> shapes.Job:
+        """Change a queued job's priority."""
+        headers = {"Content-Type": "application/json"}
+        path = f"/v1/jobs/{quote(job_id, safe='')}"
+        answer = await self._ask("PATCH", path, data=orjson.dumps({"priority": priority}), headers=headers)
+        return shapes.Job.of(self._json(answer))
+
+    async def retry(self, job_id: str) -> shapes.Job:
+        """Order an ended job again."""
+        return shapes.Job.of(await self._post(f"/v1/jobs/{quote(job_id, safe='')}/retry"))
+
     async def cancel_batch(self, batch_id: str) -> Mapping[str, Any]:
         """Cancel what has not ended of a batch; the batch."""
         return await self._post(f"/v1/batches/{quote(batch_id, safe='')}/cancel")

@@ -18,6 +18,8 @@ def app() -> typer.Typer:
     group.command("show")(show)
     group.command("why")(why)
     group.command("watch")(watch)
+    group.command("priority")(priority)
+    group.command("retry")(retry)
     group.command("cancel")(cancel)
     return group
 
@@ -111,6 +113,45 @@ def watch(
     from gateway.cli import job_watching
 
     output.run(lambda screen: job_watching.watch(jobs or [], url, api_key, screen), as_json=as_json)
+
+
+def priority(
+    job: Annotated[str, typer.Argument(metavar="ID", help="An id, or the end of one.")],
+    level: Annotated[int, typer.Argument(metavar="N", min=-100, max=100, help="Higher goes first.")],
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Change the priority of a job that waits.
+
+    Examples:
+
+        comfy-gateway jobs priority 5f9d20c1 10
+
+        comfy-gateway jobs priority 5f9d20c1 -- -10
+    """
+    from gateway.cli import pausing
+
+    output.run(lambda screen: pausing.prioritize(job, level, url, api_key, screen), as_json=as_json)
+
+
+def retry(
+    job: Annotated[str, typer.Argument(metavar="ID", help="An id, or the end of one.")],
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Order an ended job of a template again, with the inputs it had. Steps of a pipeline that went well are kept.
+
+    Examples:
+
+        comfy-gateway jobs retry 5f9d20c1
+    """
+    from gateway.cli import retrying
+
+    output.run(lambda screen: retrying.retry(job, url, api_key, screen), as_json=as_json)
 
 
 def cancel(

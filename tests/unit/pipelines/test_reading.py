@@ -1,0 +1,78 @@
+"""A pipeline's file: what it may say, and what is told when it does not make sense."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain import errors
+from gateway.domain.pipelines import model, reading
+
+DRAW = '[[steps]]\nname = "draw"\ntemplate = "sdxl"\n'
+
+
+def test_a_whole_file() -> None:
+    text = (
+        'title = "Poster"\nretention = "2h"\noutputs = ["draw", "web"]\n'
+        '[inputs]\nprompt = "draw.prompt"\nseed = ["draw.seed", "large.seed"]\n'
+        + DRAW
+        + '[[steps]]\nname = "large"\ntemplate = "upscale@stable"\ninputs = { image = "@draw[1]", scale = 2.0 }\n'
+        '[[steps]]\nname = "web"\nof = "@large"\nfinish = { format = "webp", quality = 80 }\n'
+        '[[steps]]\nname = "safe"\nof = "web"\ncheck = { url = "https://check.example/", seconds = 5 }\n'
+    )
+    made = reading.read_pipeline(text, "poster.pipeline.toml")
+    assert [step.name for step in made.steps] == ["draw", "large", "web", "safe"]
+    assert made.inputs["seed"] == (model.Target("draw", "seed"), model.Target("large", "seed"))
+    assert made.outputs == ("draw", "web")
+    assert made.retention == 7200
+    assert [step.needs() for step in made.steps] == [set(), {"draw"}, {"large"}, {"web"}]
+    assert made.steps[1].inputs == {"image": "@draw[1]", "scale": 2.0}
+    assert made.steps[2].finish == model.Finish(format="webp", quality=80)
+    assert made.is_sealed
+
+
+def test_the_last_step_is_the_result_when_nothing_is_said() -> None:
+    assert reading.read_pipeline(DRAW, "x").outputs == ("draw",)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("steps = [", None, "is no TOML"),
+        ('title = "x"', "steps", "steps"),
+        (DRAW + 'colour = "red"\n', "steps.0.colour", "colour"),
+        (DRAW + DRAW, "steps.1.name", "two steps called 'draw'"),
+        ('[[steps]]\nname = "a"\n', "steps.0", "needs one of"),
+        (DRAW + 'finish = { format = "webp" }\n', "steps.0", "needs one of"),
+        (DRAW + 'of = "draw"\n', "steps.0.of", "through its `inputs`"),
+        ('[[steps]]\nname = "a"\nfinish = { width = 10 }\n', "steps.0", "needs `of`"),
+        (DRAW + 'inputs = { image = "@sketch" }\n', "steps.0", "'sketch', which is no step"),
+        (DRAW + '[inputs]\nx = "other.prompt"\n', "inputs.x", "no step with a template"),
+        (DRAW + 'inputs = { prompt = "a" }\n[inputs]\nx = "draw.prompt"\n', "inputs.x", "itself already"),
+        ('outputs = ["end"]\n' + DRAW, "outputs.0", "'end' is no step"),
+        (DRAW + 'inputs = { image = "@draw" }\n', "steps", "draw → draw"),
+        ('[[steps]]\nname = "a"\nof = "a"\nfinish = { quality = 200 }\n', "steps.0.finish.quality", "quality"),
+    ],
+)
+def test_what_makes_no_sense_is_told_with_its_place(text: str, place: str | None, said: str) -> None:
+    with pytest.raises(errors.TemplateError, match=r"x\.pipeline\.toml") as caught:
+        reading.read_pipeline(text, "x.pipeline.toml")
+    assert said in caught.value.message
+    assert [fault.field for fault in caught.value.faults][:1] == ([] if place is None else [place])
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("@draw", model.Reference("draw")),
+        ("@draw.mask", model.Reference("draw", "mask")),
+        ("@draw[2]", model.Reference("draw", None, 2)),
+        ("@draw.mask[3]", model.Reference("draw", "mask", 3)),
+        ("draw", None),
+        ("@", None),
+        ("@draw[x]", None),
+        ("a@draw", None),
+    ],
+)
+def test_references(text: str, reference: model.Reference | None) -> None:
+    assert model.Reference.parse(text) == reference
+    assert reference is None or str(reference) == text
