@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ async def test_from_a_deep_queue_the_next_job_is_sent_before_the_run_ends(tmp_pa
         ended = await asyncio.gather(*(site.ended(job) for job in jobs))
         assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
         prompts = await prompts_of(sim)
-        waited = [two["received"] < one["ended"] for one, two in zip(prompts, prompts[1:], strict=False)]
+        waited = [two["received"] < one["ended"] for one, two in itertools.pairwise(prompts)]
         assert any(waited)
         assert not waited[-1]  # behind the last ones nothing waits that another worker could take
 
@@ -72,7 +73,7 @@ async def test_without_the_atomic_route_nothing_is_sent_before_the_run_ends(tmp_
         jobs = [await site.submit(work(0.1)) for _ in range(6)]
         await asyncio.gather(*(site.ended(job) for job in jobs))
         prompts = await prompts_of(sim)
-        assert all(two["received"] >= one["ended"] for one, two in zip(prompts, prompts[1:], strict=False))
+        assert all(two["received"] >= one["ended"] for one, two in itertools.pairwise(prompts))
 
 
 async def test_depth_sends_ahead_to_a_worker_behind_a_slow_network(tmp_path: Path) -> None:
