@@ -51,7 +51,7 @@ def bound(template: model.Template) -> binding.Bound:
 
 
 def test_the_library_is_whole(shipped: library.Library) -> None:
-    assert [template.name for template in shipped.templates] == NAMES
+    assert [template.name for template in shipped.templates if template.pipeline is None] == NAMES
     assert shipped.broken == ()
     assert not any(template.inferred for template in shipped.templates)
 
