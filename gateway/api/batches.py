@@ -43,7 +43,7 @@ class BatchOrder(hooks.HookedRequest):
         default=fields.BATCH_PRIORITY,
         description=f"Higher goes first; default {fields.BATCH_PRIORITY}, so that single orders overtake batches.",
     )
-    batch: BatchKind | None = Field(
+    batch: Annotated[BatchKind, Field(strict=False)] | None = Field(
         default=None,
         description="How one object of `inputs` is made `n` times: `jobs`, each a job of its own with its seed, spread "
         "over the workers; or `one_run`, one job that makes all of them at once (`batch_size` n), whose files are "

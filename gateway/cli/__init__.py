@@ -11,7 +11,7 @@ import sys
 import typer
 
 import gateway
-from gateway.cli import batch, demo, doctor, failures, jobs, run, simulate, templates, up, webhooks, workers
+from gateway.cli import batch, demo, doctor, failures, jobs, queue, run, simulate, templates, up, webhooks, workers
 from gateway.domain import errors
 
 
@@ -35,6 +35,7 @@ def build() -> typer.Typer:
     app.command("run")(run.run)
     app.command("batch")(batch.batch)
     app.add_typer(jobs.app(), name="jobs")
+    app.add_typer(queue.app(), name="queue")
     app.add_typer(workers.app(), name="workers")
     app.add_typer(templates.app(), name="templates")
     app.add_typer(webhooks.app(), name="webhooks")

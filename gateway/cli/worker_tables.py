@@ -25,6 +25,7 @@ _STYLES: Mapping[str, str] = {
     "busy": "cyan",
     "starting": "yellow",
     "draining": "yellow",
+    "paused": "yellow",
     "unreachable": "red",
     "quarantined": "red",
 }

@@ -272,6 +272,7 @@ def _windows(
     seen = tx.execute(_QUEUED, {"now": now, "window": WINDOW}).all()
     head = look_at.runnable(seen)
     is_deep = len(seen) == WINDOW
+    look_at.crowded = frozenset({row.requirements for row in seen if len(head) < ENOUGH})
     due = len(head) + is_deep  # behind a full window there may be more
     at_head = {row.requirements for row in head}
     is_crowded = is_deep and len(head) < ENOUGH
@@ -296,6 +297,7 @@ class _Look:
     tx: statements.Transaction
     now: float
     room: Mapping[str, int]  #: how many more jobs of a capped tenant may run
+    crowded: frozenset[str] = frozenset()  #: classes that full tenants are known to have at the head
     classes: dict[str, Sequence[rows.Row]] = field(default_factory=dict[str, Sequence[rows.Row]])
 
     def runnable(self, found: Sequence[rows.Row]) -> Sequence[rows.Row]:
@@ -314,11 +316,14 @@ class _Look:
     def of_class(self, key: str) -> Sequence[rows.Row]:
         """The first jobs of a class."""
         if key not in self.classes:
-            seen = self.tx.execute(_OF_CLASS, self._values(key, WINDOW)).all()
-            kept = self.runnable(seen)
-            is_crowded = len(seen) == WINDOW and len(kept) < ENOUGH
-            self.classes[key] = self._of_lanes(key) if is_crowded else kept
+            self.classes[key] = self._of_lanes(key) if key in self.crowded else self._of_window(key)
         return self.classes[key]
+
+    def _of_window(self, key: str) -> Sequence[rows.Row]:
+        """The same by one window, unless full tenants have most of it."""
+        seen = self.tx.execute(_OF_CLASS, self._values(key, WINDOW)).all()
+        kept = self.runnable(seen)
+        return self._of_lanes(key) if len(seen) == WINDOW and len(kept) < ENOUGH else kept
 
     def _of_lanes(self, key: str) -> Sequence[rows.Row]:
         """The first jobs of a class, tenant by tenant."""

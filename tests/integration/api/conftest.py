@@ -42,7 +42,13 @@ async def store(tmp_path: Path) -> AsyncIterator[ports.Store]:
 
 
 @pytest.fixture
-async def made(store: ports.Store, tmp_path: Path, catalog: object_info.NodeCatalog) -> parts.Parts:
+def expect() -> Any:
+    """What foretells when jobs would be done; None: nobody can tell. Test modules have their own."""
+    return None
+
+
+@pytest.fixture
+async def made(store: ports.Store, tmp_path: Path, catalog: object_info.NodeCatalog, expect: Any) -> parts.Parts:
     """The parts of a gateway without dispatch."""
     blobs = blobs_adapter.open_blobs(str(tmp_path / "blobs"))
     bus = bus_adapter.MemoryBus()
@@ -61,6 +67,7 @@ async def made(store: ports.Store, tmp_path: Path, catalog: object_info.NodeCata
         clock=time.time,
         new_id=driver.new_id,
         draw_seed=lambda: 7,
+        expect=expect,
     )
     return parts.Parts(
         store=store,

@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 
+from gateway.adapters import templates
 from gateway.domain import model
 from gateway.domain.comfy import object_info
 from gateway.domain.states import JobStatus
 from tests.integration.assets import made as kit
-from tests.integration.templates_api.conftest import Site
+from tests.integration.templates_api.conftest import FIXTURES, Site
 
 RED = kit.picture("red")
 
@@ -195,3 +196,30 @@ async def test_unknown_batches(site: Site) -> None:
         for path in ("", "/jobs"):
             assert (await site.alice.get(f"/v1/batches/{batch_id}{path}")).status_code == 404, batch_id
         assert (await site.alice.post(f"/v1/batches/{batch_id}/cancel")).status_code == 404, batch_id
+
+
+async def test_batches_let_single_orders_go_first(site: Site) -> None:
+    batch = (await order(site, {}, n=2)).json()
+    assert {job["priority"] for job in await jobs_of(site, batch)} == {-10}
+
+
+async def test_n_pictures_in_one_run_are_named_by_the_seed(site: Site) -> None:
+    site.made.known.library = templates.load(FIXTURES / "orders_of_many")
+    batch = (await order(site, {"seed": 41}, template="many", n=3, batch="one_run")).json()
+    (job,) = await jobs_of(site, batch)
+    graph = await site.graph(job)
+    assert (batch["total"], job["inputs"]["seed"], job["inputs"]["batch_size"]) == (1, 41, 3)
+    assert (graph["1"]["inputs"]["batch_size"], graph["2"]["inputs"]["filename_prefix"]) == (3, "art/many_41")
+    apart = (await order(site, {"seed": 41}, template="many", n=3)).json()
+    assert [job["inputs"]["seed"] for job in await jobs_of(site, apart)] == [41, 42, 43]
+
+
+async def test_one_run_needs_a_batch_size_and_one_object(site: Site) -> None:
+    site.made.known.library = templates.load(FIXTURES / "orders_of_many")
+    without = await order(site, {}, n=3, batch="one_run")
+    assert (without.status_code, faults_of(without)) == (422, [(None, None, "no_batch_size")])
+    other = await order(site, {"batch_size": 2}, template="many", n=3, batch="one_run")
+    assert faults_of(other) == [(None, "batch_size", "invalid_value")]
+    many = await order(site, {}, template="many", n=65, batch="one_run")
+    assert [fault[1] for fault in faults_of(many)] == ["batch_size"]
+    assert (await order(site, [{}], template="many", batch="one_run")).status_code == 422
