@@ -199,7 +199,8 @@ def _needlessly(seen: Evidence, by_job: Mapping[str, Sequence[tuple[Mapping[str,
             worker = seen.workers[run.worker]
             again = _seconds(after["created_at"])
             died = any((run.started or 0) <= at <= again for at in worker.deaths)
-            kept = run.outcome in {"success", "interrupted", None} and run.prompt not in worker.forgotten
+            # One that never ended ran on a thread that had died, or hung: there was nothing to adopt.
+            kept = run.outcome in {"success", "interrupted"} and run.prompt not in worker.forgotten
             if attempt["outcome"] in _GIVEN_UP and kept and not died:
                 yield f"{job_id}: attempt {attempt['number']} on worker {run.worker}: {attempt['reason']}"
 
