@@ -14,8 +14,9 @@ from sqlalchemy.pool import Pool
 
 from gateway import ports
 from gateway.adapters.store import engines, open_store
-from gateway.domain import deliveries, model, webhooks
+from gateway.domain import deliveries, model, pauses, webhooks
 from gateway.domain.deliveries import DeliveryStatus
+from gateway.domain.pauses import PauseKind
 from gateway.domain.states import JobStatus, Outcome
 from tests.contract import store_kit as kit
 
@@ -26,6 +27,7 @@ GROWS = (
 _SMALL = (
     "ix_jobs_fair",
     "ix_jobs_class",
+    "ix_jobs_lane",
     "ix_attempts_open",
     "uq_attempts_open",
     "ix_deliveries_due",
@@ -100,6 +102,7 @@ async def play(store: ports.Store, clock: kit.Clock) -> None:
     await store.queue.canceling()
     await kit.submit_one(store, clock)
     await store.queue.expire(now=clock.now, queued_before=clock.now + 1)
+    await play_order(store, clock)
     await store.workers.release(owner=kit.OWNER)
     await store.queue.prune(now=clock.now + 1e6)
     await store.assets.delete(kit.TENANT, asset.id)
@@ -107,6 +110,25 @@ async def play(store: ports.Store, clock: kit.Clock) -> None:
     await store.queue.evict(now=clock.now, excess=1)
     await store.assets.add(kit.new_asset(clock))
     await store.queue.evict(now=clock.now + 1e7, excess=1)
+
+
+async def play_order(store: ports.Store, clock: kit.Clock) -> None:
+    """Everything about order: caps, pauses, priorities."""
+    await store.tenants.limit({kit.TENANT: model.TenantLimits(max_running=0)})
+    await store.jobs.submit([kit.new_job(clock, priority=9) for _ in range(70)])
+    await store.jobs.submit([kit.new_job(clock, tenant=kit.OTHER) for _ in range(3)])
+    assert await kit.claim(store, await kit.lease(store, "w0"), clock)
+    await store.tenants.limit({kit.TENANT: model.TenantLimits()})
+    job = await kit.submit_one(store, clock, template="sdxl")
+    await store.jobs.prioritize(kit.TENANT, job.id, 20, now=clock.now)
+    await store.jobs.place_of_new(kit.TENANT, priority=0, n=1)
+    for kind, name in ((PauseKind.QUEUE, ""), (PauseKind.TENANT, kit.TENANT), (PauseKind.TEMPLATE, "sdxl")):
+        await store.pauses.put(pauses.Pause(kind=kind, name=name, since=clock.now))
+        await kit.submit_one(store, clock, template="sdxl", priority=30)
+        await kit.claim(store, await kit.lease(store, "w0"), clock)
+        await store.pauses.running(kind, name)
+        await store.pauses.lift(kind, name)
+    assert [one async for one in store.jobs.cancel_queued(None, now=clock.now)]
 
 
 async def play_webhooks(store: ports.Store, clock: kit.Clock) -> None:

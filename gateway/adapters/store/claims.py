@@ -87,11 +87,12 @@ _CAPS: Final = (
     .order_by(_tenants.c.id)
     .with_for_update()
 )
+_whose = (_jobs.c.tenant + "").label("tenant")  #: no column of an index, which would lead through all jobs
 _RUNNING: Final = (
-    sa.select(_jobs.c.tenant, sa.func.count().label("n"))
-    .join(schema.attempts, schema.attempts.c.job_id == _jobs.c.id)
+    sa.select(_whose, sa.func.count().label("n"))
+    .join_from(schema.attempts, _jobs, _jobs.c.id == schema.attempts.c.job_id)
     .where(_open)
-    .group_by(_jobs.c.tenant)
+    .group_by(_whose)
 )
 _ADD_ATTEMPTS: Final = sa.insert(schema.attempts)
 

@@ -191,6 +191,9 @@ def _set_up_postgres(connection: psycopg.Connection, _record: object) -> None:
     # Units take milliseconds; whatever takes longer than these is stuck, and has to let go of its locks.
     for name, seconds in (("lock_timeout", 15), ("statement_timeout", 60), ("idle_in_transaction_session_timeout", 60)):
         connection.execute(f"SET {name} = '{seconds}s'".encode())
+    # All we read comes through an index in its order. Before a table was analyzed for the first time, the server takes
+    # a long queue for a short one, and sorts all of it for each claim.
+    connection.execute(b"SET enable_bitmapscan = off")
 
 
 #: Classes of SQLSTATE that tell of the server, not of the statement: connection, resources, operator, system.

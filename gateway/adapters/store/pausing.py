@@ -83,17 +83,18 @@ _CATCH_UP: Final = (
     .values(vt=engines.greater(schema.tenants.c.vt, sa.bindparam("last", type_=sa.Double)))
 )
 
-_OPEN: Final = schema.attempts.c.ended_at.is_(None)
-_RUNNING: Final = (
-    sa.select(sa.func.count())
-    .select_from(schema.attempts)
-    .join(_jobs, _jobs.c.id == schema.attempts.c.job_id)
-    .where(_OPEN)
-)
+_RUNNING: Final = sa.select(sa.func.count()).select_from(schema.attempts).where(schema.attempts.c.ended_at.is_(None))
+
+
+def _running_of(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Open attempts are few, so they are looked at first."""
+    return _RUNNING.where(sa.exists(sa.select(_jobs.c.id).where(_jobs.c.id == schema.attempts.c.job_id, condition)))
+
+
 _RUNNING_OF: Final = {
     pauses.PauseKind.QUEUE: _RUNNING,
-    pauses.PauseKind.TEMPLATE: _RUNNING.where(_jobs.c.template == sa.bindparam("name")),
-    pauses.PauseKind.TENANT: _RUNNING.where((_jobs.c.tenant + "") == sa.bindparam("name")),
+    pauses.PauseKind.TEMPLATE: _running_of(_jobs.c.template == sa.bindparam("name")),
+    pauses.PauseKind.TENANT: _running_of(_jobs.c.tenant == sa.bindparam("name")),
     pauses.PauseKind.WORKER: _RUNNING.where(schema.attempts.c.worker == sa.bindparam("name")),
 }
 
