@@ -91,13 +91,13 @@ class Shelf:
         return choices.offered(template, self._known_catalogs())
 
     def verdicts(self, template: model.Template) -> tuple[preflight.Verdict, ...]:
-        """Whether each worker would run it; of a pipeline, all its steps."""
+        """Whether each worker would run it; of a pipeline, all its steps that are there: one whose template went is
+        told as broken, and must not fail a listing."""
         if template.pipeline is None:
             return self._preflights.of(template)
-        steps = [step.template for step in template.pipeline.steps if step.template is not None]
-        return preflight.of_all(
-            [self._preflights.of(self._library.get(references.parse(reference)[0])) for reference in steps]
-        )
+        names = {references.parse(step.template).name for step in template.pipeline.steps if step.template is not None}
+        steps = [each for each in self.library().templates if each.name in names and each.pipeline is None]
+        return preflight.of_all([self._preflights.of(each) for each in steps])
 
     # -- finding --------------------------------------------------------------------------------------------------
 
