@@ -15,6 +15,7 @@ from typing import Final
 from gateway.domain import errors
 from gateway.domain.comfy import object_info, structure
 from gateway.domain.embedded import reading
+from gateway.domain.pipelines import facing
 from gateway.domain.templates import building, drafts, library, model, records, references, sidecar
 
 MAX_GRAPH_BYTES: Final = 50 * 2**20  #: of a workflow, or the picture or film that carries one
@@ -52,10 +53,10 @@ def load(folder: Path, *, convert: Convert | None = None) -> library.Library:
             broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
         except errors.TemplateWaiting as error:
             waiting.append(library.Waiting(name=name, source=str(path), reason=error.message))
-    steps = library.library(tuple(templates), tuple(broken), tuple(waiting))
+    find = _finding(library.library(tuple(templates), tuple(broken), tuple(waiting)), convert)
     for name, path in pipelines.items():
         try:
-            templates.append(read(path).face(lambda reference: steps.get(references.parse(reference)[0])))
+            templates.append(read(path).face(find))
         except errors.TemplateError as error:
             broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
         except errors.TemplateWaiting as error:
@@ -70,11 +71,24 @@ def load_template(
     nothing can."""
     draft = read(path)
     if draft.pipeline is not None:
-        found = {template.name: template for template in load(path.parent, convert=convert).templates}
-        if draft.name in found:
-            return found[draft.name]
-        raise errors.TemplateError(f"{path.name}: its steps' templates are not all in its folder.")
+        return draft.face(finding(path.parent, convert=convert))
     return draft.template(draft.workflow or (convert or _unconverted)(draft), catalog)
+
+
+def finding(folder: Path, *, convert: Convert | None = None) -> facing.Find:
+    """Finds the templates of a pipeline's steps: those beside it, and those that ship."""
+    return _finding(load(folder, convert=convert), convert)
+
+
+def _finding(steps: library.Library, convert: Convert | None) -> facing.Find:
+    def find(reference: str) -> model.Template:
+        name, _ = references.parse(reference)
+        shipped = builtin_folder() / f"{name}.json"
+        if name not in steps.names and references.NAME.fullmatch(name) and shipped.is_file():
+            return load_template(shipped, convert=convert)
+        return steps.get(name)
+
+    return find
 
 
 def _unconverted(draft: drafts.Draft) -> records.Converted:

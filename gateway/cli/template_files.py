@@ -13,7 +13,8 @@ from gateway.adapters import templates as folders
 from gateway.cli import client, failures, node_classes, output, template_tables
 from gateway.domain import errors
 from gateway.domain.embedded import reading
-from gateway.domain.templates import describe, preflight, sidecar
+from gateway.domain.pipelines import model as pipelines
+from gateway.domain.templates import describe, model, preflight, sidecar
 from gateway.domain.workflow import document
 
 Findings = tuple[preflight.Finding, ...]
@@ -21,7 +22,7 @@ Findings = tuple[preflight.Finding, ...]
 
 def is_file(name: str) -> bool:
     """Whether this names a workflow's file, or a picture, sound or film that may carry one."""
-    return Path(name).suffix.lower() in reading.SUFFIXES
+    return Path(name).suffix.lower() in reading.SUFFIXES or name.endswith(folders.PIPELINE)
 
 
 async def show(
@@ -165,9 +166,18 @@ def _checked(path: Path, classes: node_classes.Known) -> Checked:
     except (errors.TemplateError, errors.InvalidRequest) as error:
         whole = errors.Fault(reason=error.code, message=error.message)
         return Checked(name=str(path), faults=error.faults or (whole,))
-    return Checked(
-        name=str(path), workers={name: preflight.check(template, each.catalog) for name, each in classes.items()}
-    )
+    needed = [template] if template.pipeline is None else _steps(path, template.pipeline, classes)
+    workers = {
+        name: tuple(finding for each in needed for finding in preflight.check(each, known.catalog))
+        for name, known in classes.items()
+    }
+    return Checked(name=str(path), workers=workers)
+
+
+def _steps(path: Path, pipeline: pipelines.Pipeline, classes: node_classes.Known) -> Sequence[model.Template]:
+    """The templates of a pipeline's steps."""
+    find = folders.finding(path.parent, convert=node_classes.converting(classes))
+    return [find(step.template) for step in pipeline.steps if step.template is not None]
 
 
 async def _of_gateway(name: str, place: tuple[str, str | None]) -> Checked:

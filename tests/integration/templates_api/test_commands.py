@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -128,6 +129,31 @@ async def test_files_are_checked_against_a_worker_or_those_of_a_gateway(
     assert (await check(good, at=place, everywhere=True))[0] == 0
     with pytest.raises(failures.Unreachable):
         await check(good, at=("http://127.0.0.1:9", None))
+
+
+async def test_a_pipeline_is_checked_by_the_templates_of_its_steps(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    living.write(folder, "good.json", living.graph(1))
+    living.write(folder, "wrong.json", living.graph(1, width=0))
+    pipeline = (
+        '[[steps]]\nname = "a"\ntemplate = "{}"\n[[steps]]\nname = "b"\ntemplate = "edit"\ninputs = {{ image = "@a" }}'
+    )
+    for name in ("good", "wrong", "nothing"):
+        (folder / f"of-{name}.pipeline.toml").write_text(pipeline.format(name))
+
+    async def check(*wanted: Path, at: Place | None) -> tuple[int, Any]:
+        status = await template_files.check(wanted, JSON, object_info=None, place=at, everywhere=False)
+        return status, {Path(item["file"]).name: item for item in told(capsys)["files"]}
+
+    assert await check(folder / "of-good.pipeline.toml", at=None) == (0, ANY)
+    for at in (None, place):
+        _, found = await check(folder, at=at)
+        assert found["of-good.pipeline.toml"]["ok"]  # `edit` is not in this folder: it ships
+        (fault,) = found["of-nothing.pipeline.toml"]["faults"]
+        assert (fault["reason"], fault["field"]) == ("invalid_pipeline", "a")
+        assert found["of-wrong.pipeline.toml"]["ok"] is (at is None)
 
 
 async def test_a_gateways_own_templates_are_checked_by_name(
