@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.adapters import likeness
+from gateway.adapters import templates as folders
 from gateway.cli import failures, files
 
 Status = Literal["same", "different", "not stored", "failed", "stored"]
@@ -48,7 +49,7 @@ class Verdict:
 
 def folder_of(path: Path) -> Path:
     """Where the pictures of the template in this file are."""
-    return path.parent / "golden" / path.stem
+    return path.parent / "golden" / folders.name_of(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class Stored:
             for stored, made in zip(known, pictures, strict=False)
         ]
         drawn = tuple(
-            _drawn(out, f"{self.path.stem}-{stored.name}", each.shown)
+            _drawn(out, f"{folders.name_of(self.path)}-{stored.name}", each.shown)
             for stored, each in zip(known, found, strict=False)
             if each.distance > most or each.why is not None
         )
