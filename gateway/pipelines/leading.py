@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
 import structlog
 
 from gateway import ports
 from gateway.domain import errors, model
+from gateway.domain.pipelines import model as pipelines
 from gateway.domain.pipelines import moves
 from gateway.domain.states import JobStatus
 from gateway.pipelines import own, ties
 
+_T = TypeVar("_T")
 _log = structlog.get_logger("gateway.pipelines")
 _OWN_SECONDS: Final = 30.0  #: that a pipeline is ours each time we say so
 _LOOK_SECONDS: Final = 5.0  #: between looks when nothing is heard
+_AGAIN_SECONDS: Final = 1.0  #: before what a store that is away refused is tried again
 _BUSY: Final = (errors.StoreUnavailable, errors.QueueFull, errors.TemplateWaiting)  #: the same may go well later
 
 
@@ -71,7 +74,7 @@ class Leader:
                 task.add_done_callback(lambda _, job_id=job_id: self._tasks.pop(job_id, None))
 
     async def _lead(self, job_id: model.JobId, plan: moves.Plan) -> None:
-        parent = await self._ties.store.job(job_id)
+        parent = await _patiently(lambda: self._ties.store.job(job_id))
         if parent is None:
             return
         led = _Led(parent=parent, plan=plan)
@@ -86,11 +89,15 @@ class Leader:
                     _log.info("pipeline_waits", job=job_id, reason=error.message)
                 except Exception as error:  # noqa: BLE001 - around a pipeline anything may come, and the rest must go on
                     _log.exception("pipeline_broke", job=job_id)
-                    await self._end(led, _broken(f"the gateway failed: {type(error).__name__}: {error}"))
+                    await self._give_up(led, error)
                     return
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_SECONDS):
                         await led.changed.wait()
+
+    async def _give_up(self, led: _Led, error: Exception) -> None:
+        broken = _broken(f"the gateway failed: {type(error).__name__}: {error}")
+        await _patiently(lambda: self._end(led, broken))
 
     async def _step(self, led: _Led, stack: contextlib.AsyncExitStack) -> bool:
         """Look and do what is next; True when the pipeline has ended."""
@@ -181,16 +188,18 @@ class Leader:
     async def _do(self, led: _Led, planned: moves.Planned, job: model.Job) -> None:
         """Do a step of our own, and write down how it ended."""
         source = led.found.get(planned.step.of or "")
-        end = await own.run(self._ties, job, planned.step, source.outputs if source is not None else ())
-        while True:
-            try:
-                await self._ties.store.end(job.id, end, at=self._ties.clock())
-            except errors.StoreUnavailable as error:
-                _log.warning("store_unavailable", reason=error.message)
-                await asyncio.sleep(1.0)
-            else:
-                break
+        end = await self._outcome(job, planned.step, source.outputs if source is not None else ())
+        await _patiently(lambda: self._ties.store.end(job.id, end, at=self._ties.clock()))
         led.changed.set()
+
+    async def _outcome(self, job: model.Job, step: pipelines.Step, files: tuple[model.Output, ...]) -> moves.End:
+        """How the step ended. While its files cannot be read or kept it is done again: that is not its fault."""
+        try:
+            return await _patiently(lambda: own.run(self._ties, job, step, files))
+        except Exception as error:  # noqa: BLE001 - a picture may break any decoder, and the pipeline has to end
+            _log.exception("step_broke", job=job.id, step=step.name)
+            message = f"the gateway failed: {type(error).__name__}: {error}"
+            return moves.End(status=JobStatus.FAILED, error=model.JobError(code="step_failed", message=message))
 
     async def _end(self, led: _Led, end: moves.End) -> None:
         job = await self._ties.store.end(led.parent.id, end, at=self._ties.clock())
@@ -225,6 +234,16 @@ class Leader:
     def _tell(self, led: _Led) -> None:
         progress = moves.progress(led.plan, led.found, led.told)
         self._ties.bus.publish(led.parent.id, model.ProgressMade(progress=progress))
+
+
+async def _patiently(call: Callable[[], Awaitable[_T]]) -> _T:
+    """Do it until the store and the blobs can be used."""
+    while True:
+        try:
+            return await call()
+        except errors.StoreUnavailable as error:
+            _log.warning("store_unavailable", reason=error.message)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _drop(led: _Led) -> None:

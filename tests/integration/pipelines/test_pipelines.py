@@ -37,6 +37,24 @@ name = "safe"
 check = {{ url = "{url}", on_refusal = "{how}" }}
 of = "second"
 """
+THREE = """
+[inputs]
+seconds = "first.seconds"
+
+[[steps]]
+name = "first"
+template = "work"
+
+[[steps]]
+name = "safe"
+check = {{ url = "{url}" }}
+of = "first"
+
+[[steps]]
+name = "small"
+finish = {{ format = "webp" }}
+of = "safe"
+"""
 WORK = """{
   "1": {"class_type": "SimulatedWork", "inputs": {"seconds": 0.0, "seed": 1}},
   "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "work"}}
@@ -226,3 +244,41 @@ async def test_a_pipeline_goes_on_where_it_was_after_a_restart(
             ended = await until(session, f"{second.url}{job['urls']['self']}", lambda found: found["completed_at"])
         assert ended["status"] == "succeeded", ended
         assert [step["name"] for step in ended["steps"]] == ["first", "second"]
+
+
+async def test_a_step_of_the_gateway_waits_for_blobs_that_are_away(
+    tmp_path: Path, session: aiohttp.ClientSession, folder: Path
+) -> None:
+    from gateway import app
+    from gateway.settings import Settings
+
+    blobs, away = tmp_path / "blobs", tmp_path / "away"
+
+    async def check(_: web.Request) -> web.Response:
+        blobs.rename(away)
+        return web.Response()
+
+    runner = web.AppRunner(web.Application())
+    runner.app.router.add_post("/", check)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        (folder / "three.pipeline.toml").write_text(THREE.format(url=url))
+        async with simulator.running() as worker:
+            settings = Settings(  # pyright: ignore[reportCallIssue]
+                port=0, data_dir=tmp_path / "data", blobs=str(blobs), workers=(worker.url,), look_for=None,
+                workflows=(folder,), webhooks={"allow_private": "all"},
+            )  # fmt: skip
+            async with app.running(settings) as gateway:
+                job = await order(session, gateway.url, "three", {"seconds": 0})
+                url = f"{gateway.url}{job['urls']['self']}"
+                await until(session, url, lambda found: [step["name"] for step in found["steps"]][2:] == ["small"])
+                async with session.get(f"{gateway.url}/readyz") as answer:
+                    assert answer.status == 503
+                away.rename(blobs)
+                ended = await until(session, url, lambda found: found["completed_at"])
+                assert ended["status"] == "succeeded", ended
+                assert (await picture(session, ended)).format == "WEBP"
+    finally:
+        await runner.cleanup()
