@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from typing import Any
@@ -42,6 +43,7 @@ def carrying(size: tuple[int, int] = (40, 20)) -> bytes:
     return encoded(halves(size), pnginfo=texts, icc_profile=profile())
 
 
+@functools.cache  # it holds the time at which it was made
 def profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
