@@ -36,6 +36,7 @@ class Wish:
     n: int = 1
     out: Path = Path("out")
     priority: int = 0
+    deadline: float | None = None
     metadata: tuple[str, ...] = ()
     wait: bool = True
     timeout: float | None = None
@@ -101,6 +102,8 @@ async def place(gateway: client.Gateway, wish: Wish) -> Order:
     if wish.wait:
         files.usable_folder(wish.out)
     about: dict[str, Any] = {"priority": wish.priority}
+    if wish.deadline is not None:
+        about["deadline_ms"] = max(1, round(wish.deadline * 1000))
     if wish.metadata:
         about["metadata"] = pairs(wish.metadata, "--metadata")
     if _is_workflow(wish.what):

@@ -26,6 +26,14 @@ def run(
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many, with the seeds seed, seed + 1, …")] = 1,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")] = Path("out"),
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher goes first.")] = 0,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Seconds from now by which it has to be done; refused when it would not.",
+            show_default=False,
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A note on the job; may be repeated.", show_default=False),
@@ -70,6 +78,7 @@ def run(
         n=n,
         out=out,
         priority=priority,
+        deadline=deadline,
         metadata=tuple(metadata or ()),
         wait=wait,
         timeout=timeout,
