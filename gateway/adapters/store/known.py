@@ -19,11 +19,13 @@ _table = schema.requirements
 
 
 def hops(column: sa.Column[str], *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The distinct values of queued jobs, by hopping from one to the next along the index."""
-    least = sa.func.min(column)
-    queued = (_jobs.c.status == schema.QUEUED, *conditions)
-    found = sa.select(least.label("key")).where(*queued).cte("hops", recursive=True)
-    following = sa.select(least).where(*queued, column > found.c.key)
+    """The distinct values of queued jobs, by hopping from one to the next along the index.
+
+    Not by min(), for which PostgreSQL reads all of them before the table was analyzed for the first time.
+    """
+    first = sa.select(column).where(_jobs.c.status == schema.QUEUED, *conditions).order_by(column).limit(1)
+    found = sa.select(first.scalar_subquery().label("key")).cte("hops", recursive=True)
+    following = first.where(column > found.c.key).correlate(found)
     found = found.union_all(sa.select(following.scalar_subquery()).where(found.c.key.is_not(None)))
     return sa.select(found.c.key).where(found.c.key.is_not(None))
 
