@@ -78,6 +78,10 @@ class Client:
         headers = {"Idempotency-Key": _KEY}
         return await self._asked("POST", "/api/v2/jobs", json=body, headers=headers)
 
+    async def order_template(self, name: str, inputs: Mapping[str, Any]) -> Any:
+        """The answer to an order of a template; None when the server died of it."""
+        return await self._asked("POST", f"/v1/templates/{name}/jobs", json={"inputs": inputs})
+
     async def cancel(self, job_id: str) -> Any:
         return await self._asked("POST", f"/api/v2/jobs/{job_id}/cancel")
 
@@ -155,7 +159,15 @@ class Recovered(Client):
 
 def _settings(folder: Path, worker: str) -> Settings:
     webhooks = {"allow_private": "all"}
-    return Settings(port=0, data_dir=folder / "data", workers=(worker,), look_for=None, workflows=(), webhooks=webhooks)  # pyright: ignore[reportCallIssue]
+    workflows = tuple(path for path in (folder / "workflows",) if path.is_dir())
+    return Settings(  # pyright: ignore[reportCallIssue]
+        port=0,
+        data_dir=folder / "data",
+        workers=(worker,),
+        look_for=None,
+        workflows=workflows,
+        webhooks=webhooks,
+    )
 
 
 @asynccontextmanager

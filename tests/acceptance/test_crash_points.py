@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from gateway import simulator
-from tests.acceptance.crash_site import ADOPTED, UNKNOWN, WORKER, dying, graph, recovered, runs
+from tests.acceptance.crash_site import ADOPTED, UNKNOWN, WORKER, dying, graph, recovered, runs, script
 
 TRIED_AGAIN: Final = f"job_requeue .*{UNKNOWN}"
 
@@ -79,3 +79,19 @@ async def test_a_server_that_dies_there_leaves_a_job_that_ends_once(case: Case, 
             assert await second.terminal_events(job["id"]) == ["succeed"]
             if case.says:
                 assert re.search(case.says, second.log), second.log
+
+
+@pytest.mark.slow
+async def test_a_job_that_was_to_be_tried_again_is(tmp_path: Path) -> None:
+    """What it needs for that (here its card for itself) is on disk with the end of the try before."""
+    async with simulator.running(WORKER) as worker:
+        await script(worker, {"kind": "out_of_memory"})
+        async with dying(tmp_path, worker.url, "after queue.settle") as first:
+            await first.order({"workflow": graph()})
+            await first.killed()
+        async with recovered(tmp_path, worker.url) as second:
+            job = await second.ended()
+            assert [attempt["outcome"] for attempt in job["attempts"]] == ["broken", "succeeded"]
+            assert (job["status"], runs(worker)) == ("succeeded", 2)
+            assert await second.terminal_events(job["id"]) == ["succeed"]
+            assert "memory_freed" in second.log
