@@ -47,8 +47,9 @@ def built(wanted: drafts.Draft, converted: records.Converted, catalog: object_in
 
 def faced(wanted: drafts.Draft, find: facing.Find) -> Made:
     """The template of a pipeline; TemplateError, TemplateWaiting."""
-    basis = Basis(draft=wanted, converted=records.Converted(graph=graphs.Graph({})))
-    return Made(wanted=wanted, basis=basis, template=wanted.face(find))
+    template = wanted.face(find)
+    basis = Basis(draft=wanted.pinned(find), converted=records.Converted(graph=graphs.Graph({})))
+    return Made(wanted=wanted, basis=basis, template=template)
 
 
 def rebuilt(made: Made, catalog: object_info.NodeCatalog | None) -> Made:

@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from gateway import ports
-from gateway.authoring import conversions, making, preflights, ties
+from gateway.authoring import conversions, making, preflights, stepping, ties
 from gateway.domain import errors
 from gateway.domain.comfy import joining, object_info
 from gateway.domain.templates import choices, drafts, library, model, preflight, records, references
@@ -47,6 +47,7 @@ class Shelf:
         self._aliases: Mapping[tuple[str, str], records.Alias] = {}
         self._due: set[str] = set()  #: names that must be made anew
         self._stirred = False  #: workers can do something else than what templates were built by
+        self._moved = False  #: aliases point elsewhere; steps of pipelines may mean them
         self._is_open = False
         self._owed = False  #: versions may have to be recorded
         self._newest: dict[str, str] = {}  #: the newest version of each name that the store knows
@@ -105,26 +106,32 @@ class Shelf:
         """The template that an order for `name`, `name@alias` or `name@version` means; `key` is the order's, by which
         candidates are drawn. NotFound, TemplateError, TemplateWaiting; InvalidRequest when several versions begin so.
         """
+        return await self._find(reference, self._library, key)
+
+    async def _find(self, reference: str, newest: library.Library, key: str | None = None) -> model.Template:
         name, which = references.parse(reference)
-        if which is None and name in self._library.names:
+        if which is None and name in newest.names:
             alias = self._aliases.get((name, references.STABLE))
             version = references.chosen(alias, key) if alias is not None else None
-            return self._library.get(name) if version is None else await self.version(name, version)
+            return newest.get(name) if version is None else await self.version(name, version)
         if which is None or which == references.LATEST:
-            return self._library.get(name)
+            return newest.get(name)
         alias = self._aliases.get((name, which))
         version = references.chosen(alias, key) if alias is not None else None
-        return await self.version(name, version or await self.full_version(name, which))
+        return await self.version(name, version or await self._full_version(name, which, newest))
 
     async def full_version(self, name: str, which: str) -> str:
         """The whole version that an alias, `latest` or the beginning of a version means."""
+        return await self._full_version(name, which, self._library)
+
+    async def _full_version(self, name: str, which: str, newest: library.Library) -> str:
         if which == references.LATEST:
-            return self._library.get(name).version
+            return newest.get(name).version
         alias = self._aliases.get((name, which))
         if alias is not None and alias.now.version is not None:
             return alias.now.version
         if not references.VERSION.fullmatch(which):
-            raise self._unknown(name, which)
+            raise self._unknown(name, which, newest)
         if len(which) == references.FULL:
             return which
         found = [each.version for each in await self._ties.store.versions(name) if each.version.startswith(which)]
@@ -132,12 +139,12 @@ class Shelf:
             message = f"Several versions of {name} begin with {which}: {', '.join(found)}."
             raise errors.InvalidRequest(message, faults=[errors.Fault(reason="ambiguous_version", message=message)])
         if not found:
-            raise self._unknown(name, which)
+            raise self._unknown(name, which, newest)
         return found[0]
 
-    def _unknown(self, name: str, which: str) -> errors.NotFound:
-        if name not in self._library.names:
-            self._library.get(name)  # NotFound, with names that are near
+    def _unknown(self, name: str, which: str, newest: library.Library) -> errors.NotFound:
+        if name not in newest.names:
+            newest.get(name)  # NotFound, with names that are near
         known = [alias.name for alias in self.aliases(name)]
         hint = f" Its aliases are {', '.join(known)}." if known else ""
         return errors.NotFound(f"The template {name} has no version or alias {which[:40]}.{hint}")
@@ -150,10 +157,10 @@ class Shelf:
         kept = self._old.get((name, version))
         if kept is None:
             content = await self._ties.store.content(name, version)
-            made = await asyncio.to_thread(self._of_content, name, content)
+            made = await self._of_content(name, content)
             kept = made.template
             if kept is None:
-                raise self._unknown(name, version)
+                raise self._unknown(name, version, self._library)
         self._old[(name, version)] = kept
         self._old.move_to_end((name, version))
         while len(self._old) > _OLD_KEPT:
@@ -208,7 +215,7 @@ class Shelf:
             await self._look_at_workers()
             wanted = await self._wanted()
             self._due = {name for name, each in wanted.items() if self._is_due(name, each)}
-            if self._due or self._stirred or wanted.keys() != self._made.keys():
+            if self._due or self._stirred or self._moved or wanted.keys() != self._made.keys():
                 await self._renew(wanted, first)
             await self._record(self._made)
             return bool(self._due)
@@ -218,6 +225,7 @@ class Shelf:
         made = await self._make(wanted, first)
         self._tell(made)
         self._made, self._library, self._owed, self._stirred = made, making.shelved(made), True, False
+        self._moved = False
         if not self._due:
             self._conversions.rest()
         plain = [template for template in self._library.templates if template.pipeline is None]
@@ -225,7 +233,8 @@ class Shelf:
 
     async def _read_store(self) -> None:
         self._heads = await self._ties.store.heads()
-        self._aliases = {(alias.template, alias.name): alias for alias in await self._ties.store.aliases()}
+        aliases = {(alias.template, alias.name): alias for alias in await self._ties.store.aliases()}
+        self._moved, self._aliases = self._moved or aliases != self._aliases, aliases
 
     def _known_catalogs(self) -> Sequence[object_info.NodeCatalog]:
         """The different catalogs of the workers that told theirs."""
@@ -273,22 +282,22 @@ class Shelf:
             self._due.discard(name)
             if self._ties.clock() >= until:
                 break
-        return made if self._due else self._with_pipelines(made)
+        return made if self._due else await self._with_pipelines(made)
 
-    @staticmethod
-    def _with_pipelines(made: dict[str, making.Made]) -> dict[str, making.Made]:
+    async def _with_pipelines(self, made: dict[str, making.Made]) -> dict[str, making.Made]:
         """With the pipelines made of what their steps are now."""
         drafted = {
-            name: each.wanted
+            name: (each.wanted, each.wanted.pipeline)
             for name, each in made.items()
             if isinstance(each.wanted, drafts.Draft) and each.wanted.pipeline is not None
         }
         if not drafted:
             return made
         shelved = making.shelved({name: each for name, each in made.items() if name not in drafted})
-        for name, wanted in drafted.items():
+        for name, (wanted, pipeline) in drafted.items():
             try:
-                faced = making.faced(wanted, lambda reference: shelved.get(references.parse(reference)[0]))
+                find = await stepping.finding(pipeline, lambda reference: self._find(reference, shelved))
+                faced = making.faced(wanted, find)
             except (errors.TemplateError, errors.TemplateWaiting) as error:
                 made[name] = making.held_up(wanted, making.problem_of(wanted, error), made[name])
             else:
@@ -317,7 +326,7 @@ class Shelf:
             return made
         content = await self._ties.store.content(name, self._newest[name])
         try:
-            return await asyncio.to_thread(self._of_content, name, content)
+            return await self._of_content(name, content)
         except (
             errors.TemplateError,
             errors.TemplateWaiting,
@@ -325,12 +334,12 @@ class Shelf:
         ):  # it was good by another gateway's rules
             return None
 
-    def _of_content(self, name: str, content: records.Content) -> making.Made:
-        """A version that was kept. An old pipeline has its own steps; their templates are what they are now."""
-        draft = drafts.of_content(name, content)
+    async def _of_content(self, name: str, content: records.Content) -> making.Made:
+        """A version that was kept; a pipeline's with the versions of its steps' templates."""
+        draft = await asyncio.to_thread(drafts.of_content, name, content)
         if draft.pipeline is not None:
-            return making.faced(draft, lambda reference: self._library.get(references.parse(reference)[0]))
-        return making.built(draft, content.workflow, self._catalog)
+            return making.faced(draft, await stepping.finding(draft.pipeline, self.find))
+        return await asyncio.to_thread(making.built, draft, content.workflow, self._catalog)
 
     async def _record(self, made: Mapping[str, making.Made]) -> None:
         """Keep the versions that are new, so that they can be called when they are old; StoreUnavailable leaves them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
 from gateway.domain.pipelines import facing, reading
 from gateway.domain.pipelines import model as pipelines
-from gateway.domain.templates import building, model, records, sidecar
+from gateway.domain.templates import building, model, records, references, sidecar
 from gateway.domain.templates.dialects import definitions, primitives
 from gateway.domain.workflow import conversion
 
+_PINS: Final = "steps.json"  #: among what is kept of a pipeline: the versions of its steps' templates
 CONVERTER: Final = "1"  #: counts up when conversions must be made anew
 
 
@@ -48,6 +50,13 @@ class Draft:
         if self.pipeline is None:
             raise errors.TemplateError(f"{self.name} is no pipeline.")
         return facing.face(self.name, self.pipeline, find, text=self.text, source=self.source)
+
+    def pinned(self, find: facing.Find) -> Draft:
+        """The pipeline with the very versions that its steps' templates are now, for when it is an old version."""
+        steps = () if self.pipeline is None else self.pipeline.steps
+        named = {step.name: step.template for step in steps if step.template is not None}
+        pins = {step: f"{references.parse(named[step]).name}@{find(named[step]).version}" for step in named}
+        return dataclasses.replace(self, files={_PINS: json.dumps(pins, sort_keys=True).encode()})
 
     def template(self, converted: records.Converted, catalog: object_info.NodeCatalog | None = None) -> model.Template:
         """The template with this graph; TemplateError with every fault."""
@@ -104,8 +113,17 @@ def pipeline(name: str, text: str, *, source: str | None = None, file: str) -> D
 
 
 def of_content(name: str, content: records.Content) -> Draft:
-    """The draft of a version that was kept. One without any node is a pipeline's."""
+    """The draft of a version that was kept. One without any node is a pipeline's, with the templates it had."""
     if not content.workflow.graph:
-        return pipeline(name, content.text, file=f"{name}.pipeline.toml")
+        kept = pipeline(name, content.text, file=f"{name}.pipeline.toml")
+        return dataclasses.replace(kept, pipeline=_with_pins(kept.pipeline, content), files=content.files)
     described = sidecar.read_sidecar(content.text, f"{name}.toml") if content.text else sidecar.Sidecar()
     return Draft(name=name, workflow=content.workflow, text=content.text, described=described, files=content.files)
+
+
+def _with_pins(pipeline: pipelines.Pipeline | None, content: records.Content) -> pipelines.Pipeline | None:
+    if pipeline is None or _PINS not in content.files:
+        return pipeline
+    pins: Mapping[str, str] = json.loads(content.files[_PINS])
+    steps = (dataclasses.replace(step, template=pins.get(step.name, step.template)) for step in pipeline.steps)
+    return dataclasses.replace(pipeline, steps=tuple(steps))
