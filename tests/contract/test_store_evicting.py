@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from gateway import ports
 from gateway.domain import model
-from gateway.domain.states import Outcome
+from gateway.domain.pipelines import moves
+from gateway.domain.states import JobStatus, Outcome
 from tests.contract import store_kit as kit
 
 
@@ -90,3 +92,16 @@ async def test_what_left_no_bytes_does_not_hold_up_the_rest(store: ports.Store, 
     clock.now += 10_000
     assert await store.queue.prune(now=clock.now, limit=10) == ()
     assert await kept(store) == set()
+
+
+async def test_steps_go_only_when_their_pipeline_has_ended(store: ports.Store, clock: kit.Clock) -> None:
+    parent = kit.new_job(clock)
+    plan = moves.Plan(steps=(), outputs=())
+    await store.jobs.submit([parent], begin=ports.Begin(owner="one", plans={parent.id: plan.as_dict()}))
+    step = dataclasses.replace(kit.new_job(clock), parent_id=parent.id, step="draw")
+    await store.jobs.submit([step])
+    made = kit.new_output(clock, step.id, asset=kit.new_asset(clock, job_id=step.id, size_bytes=10), index=0)
+    await kit.run_one(store, clock, await kit.lease(store, "w0"), Outcome.SUCCEEDED, outputs=(made,))
+    assert await store.queue.evict(now=clock.now, excess=1) == model.Evicted()
+    await store.pipelines.end(parent.id, moves.End(status=JobStatus.CANCELED), at=clock.now)
+    assert await store.queue.evict(now=clock.now, excess=1) == model.Evicted(jobs=1, bytes=10)

@@ -22,12 +22,18 @@ _each_blob = sa.select(sa.func.max(_assets.c.size_bytes).label("size")).group_by
 #: Bytes of all blobs, each once. Reads all records: only where there is a budget, and not often.
 WEIGHT: Final = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(_each_blob.c.size), 0), sa.BigInteger))
 
+#: A step of a pipeline that has not ended: what comes next may need its files.
+_LED_ON: Final = sa.exists(
+    sa.select(schema.pipelines.c.job_id).where(
+        schema.pipelines.c.job_id == _jobs.c.parent_id, schema.pipelines.c.ended_at.is_(None)
+    )
+)
 # Ids sort by time, so the order of the primary keys is the order of age.
 _OLDEST_JOBS: Final = (
     sa.select(_outputs.c.job_id.label("id"), sa.cast(sa.func.sum(_assets.c.size_bytes), sa.BigInteger).label("size"))
     .join(_jobs, _jobs.c.id == _outputs.c.job_id)
     .join(_assets, _assets.c.id == _outputs.c.asset_id)
-    .where(_outputs.c.job_id > sa.literal(""), _jobs.c.completed_at.is_not(None), _jobs.c.expires_at > _now)
+    .where(_outputs.c.job_id > sa.literal(""), _jobs.c.completed_at.is_not(None), _jobs.c.expires_at > _now, ~_LED_ON)
     .group_by(_outputs.c.job_id)
     .order_by(_outputs.c.job_id)
     .limit(sa.bindparam("limit"))
