@@ -142,7 +142,8 @@ class Leader:
         led.changed.set()  # what happened before we listened is seen at once
 
     async def _begun(self, led: _Led, planned: moves.Planned) -> model.Job | None:
-        """The step's job; None when it could not be ordered, and the pipeline has ended of that."""
+        """The step's job; None when another gateway began it meanwhile, or it could not be ordered and the pipeline has
+        ended of that."""
         try:
             if planned.step.template is None:
                 return await own.begin(self._ties, led.parent, planned.step.name, sealed=led.plan.sealed)
@@ -152,6 +153,9 @@ class Leader:
             end = _broken(f"Step {planned.step.name}: {missing}.")
         except _BUSY:
             raise
+        except errors.Conflict:
+            led.changed.set()  # look again: it is there
+            return None
         except errors.GatewayError as error:
             details = {"faults": [fault.as_dict() for fault in getattr(error, "faults", ())]}
             end = _broken(f"Step {planned.step.name}: {error.message}", code=error.code, details=details)

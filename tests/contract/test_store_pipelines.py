@@ -64,6 +64,17 @@ async def test_steps_are_found_by_name_and_listed_apart(store: ports.Store, cloc
     assert [job.id for job in steps.jobs] == [drawn.id]
 
 
+async def test_a_step_is_begun_once(store: ports.Store, clock: kit.Clock) -> None:
+    parent = await ordered(store, clock)
+    step = dataclasses.replace(kit.new_job(clock), parent_id=parent.id, step="draw")
+    await store.jobs.submit([step])
+    with pytest.raises(errors.Conflict, match="begun already"):
+        await store.jobs.submit([step])
+    with pytest.raises(errors.Conflict, match="begun already"):
+        await store.jobs.submit([step], begin=ports.Begin(owner="two"))
+    assert list(await store.pipelines.steps(parent.id)) == ["draw"]
+
+
 async def test_it_ends_once_with_the_outputs_of_its_steps(store: ports.Store, clock: kit.Clock) -> None:
     parent = await ordered(store, clock)
     web = dataclasses.replace(kit.new_job(clock), parent_id=parent.id, step="web")

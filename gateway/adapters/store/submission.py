@@ -61,6 +61,7 @@ _HELD_ASSETS: Final = (
     .with_for_update(read=True)
 )
 
+_TAKEN: Final = sa.select(_jobs.c.id).where(_jobs.c.id == sa.bindparam("id"))
 _ADD_JOB: Final = sa.insert(_jobs)
 _ADD_GRAPH: Final = sa.insert(schema.job_graphs)
 _ADD_ASSETS: Final = sa.insert(schema.job_assets)
@@ -96,6 +97,7 @@ def submit(tx: statements.Transaction, order: Order, queued: depth.Depth, *, now
     """Write all of an order."""
     if order.idempotency_key is not None:
         idempotency.take(tx, order.tenant, f"job:{order.idempotency_key}", at=order.at)
+    _refuse_steps_again(tx, order)
     _hold_assets(tx, order)
     turn = _take_turns(tx, order)
     load = depth.Load(jobs=len(order.jobs), bytes=sum(len(data) for data, _ in order.graphs))
@@ -106,6 +108,13 @@ def submit(tx: statements.Transaction, order: Order, queued: depth.Depth, *, now
     if order.batch is not None:
         tx.execute(_ADD_BATCH, _batch_values(order.batch, order.tenant))
     _add_jobs(tx, order, start=turn.vt - load.jobs / turn.weight, step=1.0 / turn.weight)
+
+
+def _refuse_steps_again(tx: statements.Transaction, order: Order) -> None:
+    """Conflict for a step of a pipeline that was begun before: its id is made of its pipeline and its name."""
+    for job in order.jobs:
+        if job.parent_id is not None and tx.execute(_TAKEN, {"id": job.id}).one_or_none() is not None:
+            raise errors.Conflict(f"The step {job.step} was begun already.")
 
 
 def _hold_assets(tx: statements.Transaction, order: Order) -> None:
