@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.adapters import templates
 from gateway.cli import client, failures, output
 from gateway.domain.templates import building, sidecar
 
@@ -30,6 +31,9 @@ async def add(files: Sequence[Path], place: Place, screen: output.Screen, *, nam
 
 def _parts(file: Path) -> list[tuple[str, str, bytes]]:
     """Field, file name and bytes of each part of the form."""
+    if file.name.endswith(templates.PIPELINE):
+        way_out = "copy it into a folder of the gateway, as `comfy-gateway up --workflows DIR` names it"
+        raise failures.Wrong(f"{file} is a pipeline, and these are not sent", way_out=way_out)
     try:
         parts = [("workflow", file.name, file.read_bytes())]
         beside = file.with_suffix(".toml")

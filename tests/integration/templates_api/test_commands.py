@@ -156,6 +156,13 @@ async def test_a_pipeline_is_checked_by_the_templates_of_its_steps(
         assert found["of-wrong.pipeline.toml"]["ok"] is (at is None)
 
 
+async def test_pipelines_are_not_sent(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "row.pipeline.toml"
+    file.write_text('[[steps]]\nname = "a"\ntemplate = "edit"\n')
+    with pytest.raises(failures.Wrong, match="is a pipeline"):
+        await template_versions.add([file], place, JSON, name=None, replace=False)
+
+
 async def test_a_gateways_own_templates_are_checked_by_name(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
