@@ -36,8 +36,9 @@ JSON = output.Screen(as_json=True)
 
 
 async def test_adding_naming_trying_and_taking_back(
-    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # of the terminal: nothing is cut
     living.write(tmp_path, "fox.png", living.picture(prompt=living.graph(1)))
     files = [tmp_path / "fox.png"]
     await template_versions.add(files, place, JSON, name=None, replace=False)

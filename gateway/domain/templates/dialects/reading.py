@@ -56,6 +56,7 @@ def read(
     about = titles.description(graph)
     clean, moved = _without_carriers(graph, [each for dialect in spoken for each in dialect])
     clean = _without_ornaments(clean, about)
+    moved = {place: tuple(target for target in to if target.node in clean) for place, to in moved.items()}
     said = _first_come(each for dialect in spoken for each in _joined(clean, dialect, moved))
     said.sort(key=lambda each: each.about.order)
     found = inference.findings(clean, catalog)
