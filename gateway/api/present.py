@@ -154,7 +154,7 @@ class Presenter:
             "parent_id": job.parent_id,
             "worker": job.worker,
             "tries": job.tries,
-            "simulated": job.simulated,
+            "simulated": job.simulated or any(output.asset.simulated for output in job.outputs),
             **({} if job.webhook is None else {"webhook": _webhook(job.webhook)}),
         }
 

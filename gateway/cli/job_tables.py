@@ -165,6 +165,7 @@ def _parts(job: shapes.Job) -> list[tuple[str, RenderableType]]:
     error = job.raw.get("error") or {}
     found: list[tuple[str, RenderableType | None]] = [
         ("Why it failed", _error(job) if job.complaint else None),
+        ("Steps", _steps(job)),
         ("Tries", _attempts(job)),
         ("Inputs", _inputs(job)),
         ("Traceback of the worker", output.plain(str(error["traceback"])) if error.get("traceback") else None),
@@ -174,6 +175,18 @@ def _parts(job: shapes.Job) -> list[tuple[str, RenderableType]]:
 
 def _error(job: shapes.Job) -> RenderableType:
     return output.plain(f"{job.complaint} [{job.raw['error'].get('code')}]", style="red")
+
+
+def _steps(job: shapes.Job) -> RenderableType | None:
+    steps: Sequence[Mapping[str, Any]] = job.raw.get("steps") or ()
+    if not steps:
+        return None
+    made = output.table("step", "status", "template", "worker", "ran", "job", right=["ran"], keep=["step"])
+    for step in steps:
+        ran = None if step.get("execution_ms") is None else step["execution_ms"] / 1000
+        where = (str(step.get("template") or ""), str(step.get("worker") or ""), output.duration(ran))
+        made.add_row(step["name"], step["status"], *where, shapes.short(step["job_id"]) if step["job_id"] else "")
+    return made
 
 
 def _attempts(job: shapes.Job) -> RenderableType | None:

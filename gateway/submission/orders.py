@@ -279,7 +279,13 @@ class Submission:
         jobs: list[model.NewJob] = []
         plans: dict[model.JobId, Mapping[str, Any]] = {}
         for index, (plan, job_id) in enumerate(orders):
-            made = await pipelining.planned(plan.template, plan.inputs, self._ties.find, draw_seed=self._ties.draw_seed)
+            made = await pipelining.planned(
+                plan.template,
+                plan.inputs,
+                self._ties.find,
+                draw_seed=self._ties.draw_seed,
+                catalogs=self._ties.catalogs(),
+            )
             made = dataclasses.replace(made, done=done or {}, needs_key=wishes.api_key is not None)
             job = self._new_job(
                 tenant, graphs.Graph({}), graphs.Requirements(), plan.assets, wishes, keep=plan.template.retention

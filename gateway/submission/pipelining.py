@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.domain import errors, model
+from gateway.domain.comfy import object_info
 from gateway.domain.pipelines import model as pipelines
 from gateway.domain.pipelines import moves
 from gateway.domain.templates import binding
 from gateway.domain.templates import model as templates
+from gateway.submission import checks
 
 Find = Callable[[str], Awaitable[templates.Template]]
 
 
 async def planned(
-    template: templates.Template, inputs: Mapping[str, Any], find: Find, *, draw_seed: Callable[[], int]
+    template: templates.Template,
+    inputs: Mapping[str, Any],
+    find: Find,
+    *,
+    draw_seed: Callable[[], int],
+    catalogs: Sequence[object_info.NodeCatalog],
 ) -> moves.Plan:
-    """The plan of an order of this pipeline with these inputs (as used); InvalidInputs with the faults of all steps."""
+    """The plan of an order of this pipeline with these inputs (as used).
+
+    InvalidInputs with the faults of all steps; InvalidWorkflow when a step has node classes that no known worker has.
+    """
     pipeline = template.pipeline
     if pipeline is None:
         raise errors.TemplateError(f"{template.name} is no pipeline.")
@@ -34,7 +44,22 @@ async def planned(
     if faults:
         message = f"The pipeline {template.name} cannot run like this. {faults[0].message}"
         raise errors.InvalidInputs(message, faults=faults)
+    lacking = [fault for step, each in found.items() for fault in _lacking(step, each, catalogs)]
+    if lacking:
+        message = f"No known worker can run all of the pipeline {template.name}. {lacking[0].message}"
+        raise errors.InvalidWorkflow(message, faults=lacking)
     return plan
+
+
+def _lacking(
+    step: str, template: templates.Template, catalogs: Sequence[object_info.NodeCatalog]
+) -> tuple[errors.Fault, ...]:
+    """Node classes of a step that no worker has. What its values ask for is seen when its files are there."""
+    return tuple(
+        dataclasses.replace(template.explained(fault), message=f"Step {step}: {template.explained(fault).message}")
+        for fault in checks.refusals(template.graph, template.requirements, catalogs)
+        if fault.reason == "missing_node_type"
+    )
 
 
 def _known(step: pipelines.Step, template: templates.Template) -> moves.Planned:

@@ -47,16 +47,16 @@ class Verdict:
 
 
 def of_all(steps: Sequence[Sequence[Verdict]]) -> tuple[Verdict, ...]:
-    """Of several templates in a row, for each worker what it would refuse of any of them."""
-    found: dict[str, Verdict] = {}
-    for verdict in (verdict for step in steps for verdict in step):
-        before = found.get(verdict.worker)
-        if before is None:
-            found[verdict.worker] = verdict
-        elif before.findings is not None and verdict.findings is not None:
-            findings = tuple(dict.fromkeys((*before.findings, *verdict.findings)))
-            found[verdict.worker] = Verdict(worker=verdict.worker, findings=findings)
-    return tuple(found[worker] for worker in sorted(found))
+    """Of several templates in a row, which may run on different workers: what stands against a step counts only where
+    no worker would run that step."""
+    found: dict[str, tuple[Finding, ...] | None] = {}
+    for verdicts in steps:
+        runs = any(verdict.passes for verdict in verdicts)
+        for verdict in verdicts:
+            before = found.setdefault(verdict.worker, () if verdict.findings is not None else None)
+            if before is not None and verdict.findings is not None and not runs:
+                found[verdict.worker] = tuple(dict.fromkeys((*before, *verdict.findings)))
+    return tuple(Verdict(worker=worker, findings=found[worker]) for worker in sorted(found))
 
 
 def check(template: model.Template, catalog: object_info.NodeCatalog) -> tuple[Finding, ...]:

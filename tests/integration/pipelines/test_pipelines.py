@@ -113,7 +113,7 @@ async def test_the_shipped_pipeline_is_listed_described_and_ordered_like_a_templ
     )
     made = await picture(session, job)
     assert (made.format, made.size) == ("WEBP", (512, 256))
-    assert job["simulated"] is False or job["outputs"][0]["simulated"]
+    assert job["simulated"]
     async with session.get(f"{gateway.url}/api/v2/jobs") as answer:
         assert [item["id"] for item in (await answer.json())["jobs"]] == [job["id"]]
 
@@ -125,6 +125,23 @@ async def test_all_faults_of_an_order_come_before_anything_runs(
     answer = await order(session, gateway.url, "postcard", {"tone": "loud", "colour": 1})
     assert (answer["http"], answer["error"]["code"]) == (422, "invalid_inputs")
     assert {fault["parameter"] for fault in answer["error"]["details"]["faults"]} == {"tone", "colour"}
+
+
+async def test_a_step_that_no_worker_can_run_is_refused_before_anything_runs(
+    start_gateway: Start, session: aiohttp.ClientSession, folder: Path
+) -> None:
+    (folder / "faces.pipeline.toml").write_text(
+        '[[steps]]\nname = "edit"\ntemplate = "edit"\n'
+        '[[steps]]\nname = "style"\ntemplate = "ip-adapter"\ninputs = { style_image = "@edit" }\n'
+    )
+    gateway = await start_gateway(workers=1, workflows=(folder,))
+    async with session.get(f"{gateway.url}/v1/templates/faces/preflight") as answer:
+        assert (await answer.json())["runnable"] is False
+    answer = await order(session, gateway.url, "faces", {})
+    assert (answer["http"], answer["error"]["code"]) == (422, "invalid_workflow")
+    assert "Step style: No node class 'IPAdapterModelLoader'" in answer["error"]["message"]
+    async with session.get(f"{gateway.url}/api/v2/jobs") as listed:
+        assert (await listed.json())["jobs"] == []
 
 
 async def test_progress_is_one_and_a_cancel_ends_all(
