@@ -256,6 +256,7 @@ class Submission:
     async def again(self, job: model.Job, wishes: Wishes, *, done: Mapping[str, str]) -> model.Job:
         """Order an ended job of a template once more, in the version it ran. `done`: steps of a pipeline that need not
         be done again, and their jobs. NotFound, and what ordering it raises."""
+        await self._ties.assets.space.require()
         async with self._turns:
             template = await self._ties.find(pipelining.of_job(job))
             plan = await self._planner.plan(job.tenant, template, dict(job.inputs or {}))
