@@ -43,16 +43,30 @@ def main() -> int:
     )
     console = Console(stderr=given.json)
     found: list[judge.Findings] = []
+    interrupted = False
     for seed in range(given.seed, given.seed + given.seeds):
-        found.append(_one(seed, size, given.keep, console))
+        try:
+            found.append(_one(seed, size, given.keep, console))
+        except KeyboardInterrupt:
+            console.print(f"seed {seed} was interrupted")
+            interrupted = True
+            break
         if given.json:
             sys.stdout.write(orjson.dumps(dataclasses.asdict(found[-1])).decode() + "\n")
             sys.stdout.flush()
-    if not given.json:
+        elif given.seeds > 1:
+            console.print(_line(found[-1]), highlight=False)
+    if not given.json and found:
         console.print(table(found))
         for one in found:
             _show_cases(one, console)
-    return 0 if all(one.good for one in found) else 1
+    return 1 if interrupted or not all(one.good for one in found) else 0
+
+
+def _line(one: judge.Findings) -> str:
+    """A seed in one line, so that those that are done are told whatever becomes of the others."""
+    counts = f"lost {len(one.lost)}, ended twice {len(one.ended_twice)}, otherwise wrong {len(one.wrong)}"
+    return f"seed {one.seed}: {one.jobs} jobs, {sum(one.faults.values())} faults, {counts}, {one.seconds:.0f} s"
 
 
 def _one(seed: int, size: running.Size, keep: Path | None, console: Console) -> judge.Findings:
