@@ -51,7 +51,7 @@ def typed(line: str, folder: Path, running: Running) -> str:
     done = subprocess.run(
         [COMMAND, *words],
         cwd=folder,
-        env=environment(COMFY_GATEWAY_URL=running.url),
+        env=environment(COMFY_GATEWAY_URL=running.url, COLUMNS="160"),  # nothing is cut
         capture_output=True,
         text=True,
         timeout=60,
