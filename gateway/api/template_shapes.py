@@ -109,6 +109,18 @@ class TemplateOutput(BaseModel):
     description: str | None
 
 
+class TemplateExample(BaseModel):
+    """Inputs that show what a template does."""
+
+    name: str
+    inputs: dict[str, Any] = Field(
+        description="Values by parameter. A file is a path within the author's folder: order it as an upload of yours."
+    )
+    tolerance: float | None = Field(
+        description="How far pictures may be from the stored ones in `templates test`; null: as far as any."
+    )
+
+
 class TemplateDetail(BaseModel):
     """All there is to know about a template, but for its graph."""
 
@@ -120,6 +132,7 @@ class TemplateDetail(BaseModel):
     inferred: bool
     parameters: list[TemplateParameter]
     outputs: list[TemplateOutput]
+    examples: list[TemplateExample]
     requirements: dict[str, Any] = Field(
         description="Node classes, model files by input, node packs and where to get the files."
     )

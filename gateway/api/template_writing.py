@@ -33,14 +33,15 @@ def _documented(*, named: bool) -> dict[str, Any]:
             "name": {"type": "string"},
             "workflow": {**file, "description": "JSON of either format, or a picture, sound or film that carries it."},
             "sidecar": {**file, "description": "TOML or JSON, as NAME.toml beside a file has it."},
+            "pipeline": {**file, "description": "In place of these: what a NAME.pipeline.toml says, TOML or JSON."},
             "files": {**file, "description": "A default file; its file name is what the sidecar calls it. Repeatable."},
         },
-        "required": ["workflow"],
     }
     content = extra["requestBody"]["content"]
     content["multipart/form-data"] = {"schema": form}
     for kind in ("image/png", "image/webp", "image/jpeg", "video/mp4", "video/webm", "audio/flac"):
         content[kind] = {"schema": {"type": "string", "contentMediaType": kind}}
+    content[template_uploads.TOML[0]] = {"schema": {"type": "string", "description": "A NAME.pipeline.toml."}}
     return extra
 
 
@@ -65,9 +66,9 @@ async def add(
     name: Annotated[str | None, Query(description="Its name, where the body has none.", max_length=64)] = None,
 ) -> Response:
     """Whatever the author saved: the workflow in either of ComfyUI's formats, or a picture, sound or film that carries
-    one; with a sidecar if there is one. It is checked as files in `workflows/` are: 422 `invalid_template` tells all
-    that is wrong. The answer says which workers would run it. 409 where a template of this name exists. Needs an
-    admin's key.
+    one; with a sidecar if there is one. Or a pipeline of templates that are there: what `NAME.pipeline.toml` says, as
+    TOML. It is checked as files in `workflows/` are: 422 `invalid_template` tells all that is wrong. The answer says
+    which workers would run it. 409 where a template of this name exists. Needs an admin's key.
     """
     caller.must_be_admin("add templates")
     upload = await template_uploads.read(request)
@@ -75,9 +76,7 @@ async def add(
     if not called:
         fault = errors.Fault(reason="missing_field", message="`name` is missing", field="name")
         raise errors.InvalidRequest(fault.message, faults=[fault])
-    template, _ = await editing.put(
-        known.templates, called, upload.workflow, text=upload.text, files=upload.files, create=True
-    )
+    template, _ = await editing.put(known.templates, called, upload.given, create=True)
     location = {"Location": template_shapes.urls(links, called).self}
     return templates.answer(template_shapes.detail(known, links, template), 201, location)
 
@@ -102,9 +101,7 @@ async def put(
     if upload.name is not None and upload.name != name and not _from_form(request):
         fault = errors.Fault(reason="invalid_value", message="`name` is not the name in the path", field="name")
         raise errors.InvalidRequest(fault.message, faults=[fault])
-    template, is_new = await editing.put(
-        known.templates, name, upload.workflow, text=upload.text, files=upload.files, create=False
-    )
+    template, is_new = await editing.put(known.templates, name, upload.given, create=False)
     return templates.answer(template_shapes.detail(known, links, template), 201 if is_new else 200)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import structlog
@@ -16,19 +17,27 @@ from gateway.domain.templates import aliasing, building, drafts, model, records,
 _log = structlog.get_logger("gateway.templates")
 
 
-async def put(
-    shelf: shelves.Shelf, name: str, workflow: object, *, text: str = "", files: Mapping[str, bytes], create: bool
-) -> tuple[model.Template, bool]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an author sent: a pipeline, or a workflow with what lies beside it."""
+
+    workflow: object = None
+    text: str = ""  #: the sidecar's
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    pipeline: str | None = None  #: what a NAME.pipeline.toml says, as TOML or JSON
+
+
+async def put(shelf: shelves.Shelf, name: str, given: Given, *, create: bool) -> tuple[model.Template, bool]:
     """Add a template, or replace one unless `create`; True when the name was not added over the API before.
 
-    TemplateError for what a file would be refused for, TemplateWaiting for an editor's file without a worker, Conflict
-    where a file of the user's has the name, or `create` and anything has.
+    TemplateError for what a file would be refused for, TemplateWaiting for an editor's file without a worker (or a
+    pipeline of one), Conflict where a file of the user's has the name, or `create` and anything has.
     """
     references.template_name(name)
     _refuse_files(shelf, name)
     if create and name in shelf.library().names:
         raise errors.Conflict(f"There is a template {name} already; replace it with PUT.")
-    draft = await asyncio.to_thread(_draft, name, workflow, text, files)
+    draft = await asyncio.to_thread(_draft, name, given)
     template, content = await shelf.made_of(draft)
     version = records.NewVersion(name=name, version=template.version, content=content, origin=records.Origin.API)
     is_new = await shelf.ties.store.put(version, create=create)
@@ -42,17 +51,19 @@ def _refuse_files(shelf: shelves.Shelf, name: str) -> None:
         raise errors.Conflict(f"The template {name} comes from the file {PurePath(source).name}; change that.")
 
 
-def _draft(name: str, workflow: object, text: str, files: Mapping[str, bytes]) -> drafts.Draft:
-    described = sidecar.read_sidecar(text, "the sidecar") if text else sidecar.Sidecar()
+def _draft(name: str, given: Given) -> drafts.Draft:
+    if given.pipeline is not None:
+        return drafts.pipeline(name, given.pipeline, file="the pipeline")
+    described = sidecar.read_sidecar(given.text, "the sidecar") if given.text else sidecar.Sidecar()
     wanted = building.default_files(described)
     for file in wanted:
         complaint = structure.path_complaint(file)
         if complaint is not None:
             raise errors.TemplateError(f"the sidecar: the default file {file!r} {complaint}.")
-        if file not in files:
+        if file not in given.files:
             raise errors.TemplateError(f"the sidecar names the default file {file!r}; send it, too.")
-    kept = {file: files[file] for file in wanted}
-    return drafts.draft(name, workflow, text=text, described=described, files=kept)
+    kept = {file: given.files[file] for file in wanted}
+    return drafts.draft(name, given.workflow, text=given.text, described=described, files=kept)
 
 
 async def remove(shelf: shelves.Shelf, name: str) -> None:

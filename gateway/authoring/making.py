@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
@@ -14,6 +15,7 @@ from gateway.domain.templates import drafts, library, model, records
 
 Wanted = drafts.Draft | library.Broken
 Problem = library.Broken | library.Waiting
+NO_GRAPH: Final = records.Converted(graph=graphs.Graph({}))  #: of a pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,15 @@ class Made:
         return self.template is not None and self.problem is None
 
 
+def wanted_of(name: str, content: records.Content) -> Wanted:
+    """What was added over the API under this name; a pipeline's steps mean what their names mean now. What another
+    release of the gateway took and this one does not is broken."""
+    try:
+        return drafts.of_content(name, content, pinned=False)
+    except errors.TemplateError as error:
+        return library.Broken(name=name, source=name, reason=error.message, faults=error.faults)
+
+
 def built(wanted: drafts.Draft, converted: records.Converted, catalog: object_info.NodeCatalog | None) -> Made:
     """The template of a draft; TemplateError."""
     template = wanted.template(converted, catalog)
@@ -48,7 +59,7 @@ def built(wanted: drafts.Draft, converted: records.Converted, catalog: object_in
 def faced(wanted: drafts.Draft, find: facing.Find) -> Made:
     """The template of a pipeline; TemplateError, TemplateWaiting."""
     template = wanted.face(find)
-    basis = Basis(draft=wanted.pinned(find), converted=records.Converted(graph=graphs.Graph({})))
+    basis = Basis(draft=wanted.pinned(find), converted=NO_GRAPH)
     return Made(wanted=wanted, basis=basis, template=template)
 
 

@@ -22,6 +22,7 @@ from gateway import ports
 from gateway.authoring import conversions, making, preflights, stepping, ties
 from gateway.domain import errors
 from gateway.domain.comfy import joining, object_info
+from gateway.domain.pipelines import model as pipelines
 from gateway.domain.templates import choices, drafts, library, model, preflight, records, references
 
 _log = structlog.get_logger("gateway.templates")
@@ -43,7 +44,7 @@ class Shelf:
         self._library = library.Library()
         self._files = ports.FoundFiles(own={}, shipped={})
         self._heads: Mapping[str, records.Head] = {}
-        self._added: dict[str, tuple[str, drafts.Draft]] = {}  #: drafts of heads, with their versions
+        self._added: dict[str, tuple[str, making.Wanted]] = {}  #: drafts of heads, with their versions
         self._aliases: Mapping[tuple[str, str], records.Alias] = {}
         self._due: set[str] = set()  #: names that must be made anew
         self._stirred = False  #: workers can do something else than what templates were built by
@@ -169,9 +170,19 @@ class Shelf:
 
     async def made_of(self, draft: drafts.Draft) -> tuple[model.Template, records.Content]:
         """The template that this draft is, and what it is made of; TemplateError, TemplateWaiting."""
+        if draft.pipeline is not None:
+            return await self._pipeline_of(draft, draft.pipeline)
         converted = await self._conversions.of(draft)
         template = await asyncio.to_thread(draft.template, converted, self._catalog)
         return template, draft.content(converted)
+
+    async def _pipeline_of(
+        self, draft: drafts.Draft, pipeline: pipelines.Pipeline
+    ) -> tuple[model.Template, records.Content]:
+        """A pipeline; its steps mean what is there beside it, not what had its name before."""
+        others = making.shelved({name: each for name, each in self._made.items() if name != draft.name})
+        find = await stepping.finding(pipeline, lambda reference: self._find(reference, others))
+        return draft.face(find), draft.pinned(find).content(making.NO_GRAPH)
 
     # -- keeping up -----------------------------------------------------------------------------------------------
 
@@ -251,12 +262,12 @@ class Shelf:
 
     async def _wanted(self) -> dict[str, making.Wanted]:
         """What each name should be made of."""
-        added: dict[str, tuple[str, drafts.Draft]] = {}
+        added: dict[str, tuple[str, making.Wanted]] = {}
         for name, head in self._heads.items():
             known = self._added.get(name)
             if known is None or known[0] != head.version:
                 content = await self._ties.store.content(name, head.version)
-                known = head.version, drafts.of_content(name, content)
+                known = head.version, await asyncio.to_thread(making.wanted_of, name, content)
             added[name] = known
         self._added = added
         return {**self._files.shipped, **{name: draft for name, (_, draft) in added.items()}, **self._files.own}
@@ -299,7 +310,8 @@ class Shelf:
                 find = await stepping.finding(pipeline, lambda reference: self._find(reference, shelved))
                 faced = making.faced(wanted, find)
             except (errors.TemplateError, errors.TemplateWaiting) as error:
-                made[name] = making.held_up(wanted, making.problem_of(wanted, error), made[name])
+                last = made[name] if made[name].template is not None else await self._last(name)
+                made[name] = making.held_up(wanted, making.problem_of(wanted, error), last)
             else:
                 before = made[name]
                 is_same = before.problem is None and before.template == faced.template

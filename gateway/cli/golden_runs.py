@@ -127,7 +127,7 @@ def _of(name: str, path: Path, *, wanted: bool) -> list[Case]:
         version = None if draft.workflow is None else draft.template(draft.workflow).version
     except errors.TemplateError as error:
         return [Case(template=name, version=None, example=examples.DEFAULTS, path=path, broken=error.message)]
-    told = examples.told(draft.described)
+    told = examples.told(draft.described.examples) if draft.pipeline is None else draft.pipeline.examples
     if not told and (wanted or golden_files.folder_of(path).is_dir()):
         told = (examples.DEFAULTS,)
     return [Case(template=name, version=version, example=example, path=path) for example in told]

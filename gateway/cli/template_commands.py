@@ -24,7 +24,10 @@ def register(group: typer.Typer) -> None:
 
 
 def add(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What ComfyUI saved: JSON, PNG, WebP, MP4 …")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="What ComfyUI saved (JSON, PNG, WebP, MP4 …), or a NAME.pipeline.toml."),
+    ],
     *,
     name: Annotated[
         str | None, typer.Option("--name", help="What to call it; without, as the file.", show_default=False)
@@ -42,7 +45,10 @@ def add(
 
         comfy-gateway templates add ComfyUI_00042_.png --name fox --replace
 
+        comfy-gateway templates add edit.json postcard.pipeline.toml
+
     NAME.toml beside a file, and the default files that it names, go with it.
+    A pipeline goes alone: its steps' templates must be there, or come before it.
     The gateway checks them as it checks files in its workflows folder. What was
     there before can still be ordered as name@version.
     """

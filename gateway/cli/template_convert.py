@@ -11,7 +11,7 @@ from typing import Any, cast
 import aiohttp
 import orjson
 
-from gateway.adapters import comfyui
+from gateway.adapters import comfyui, templates
 from gateway.cli import failures, output
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
@@ -25,6 +25,9 @@ async def convert(
     file: Path, screen: output.Screen, *, object_info: Path | None, url: str | None, allow_unknown: bool
 ) -> None:
     """Print the API-format graph of a file; what its node classes are is asked only when it is needed."""
+    if file.name.endswith(templates.PIPELINE):
+        way_out = f"see it with: comfy-gateway templates show {file}"
+        raise failures.Wrong(f"{file} is a pipeline: templates in a row, each with a graph of its own", way_out=way_out)
     workflow = await asyncio.to_thread(_workflow, file)
     if not isinstance(workflow, dict) or not graphs.is_ui_format(cast("dict[str, Any]", workflow)):
         screen.json(graphs.parse_graph(workflow))

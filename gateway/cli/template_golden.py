@@ -51,12 +51,13 @@ def run_examples(
 
         comfy-gateway templates test fox --update
 
-    Examples stand in NAME.toml as [[examples]]; a template without any has one,
-    its defaults with seed 1. The stored pictures are golden/NAME/EXAMPLE-01.png
-    beside the template. The distance is in steps of CIE-Lab where the picture
-    differs most: 2 can be seen, 10 at a glance. Expected, made and difference
-    are drawn side by side for what is too far. Exit status 1 for a picture that
-    differs, one that is not stored yet, and a job that failed.
+    Examples stand in NAME.toml or NAME.pipeline.toml as [[examples]]; without
+    any there is one, the defaults with seed 1. The stored pictures are
+    golden/NAME/EXAMPLE-01.png beside the template. The distance is in steps of
+    CIE-Lab where the picture differs most: 2 can be seen, 10 at a glance.
+    Expected, made and difference are drawn side by side for what is too far.
+    Exit status 1 for a picture that differs, one that is not stored yet, and a
+    job that failed.
     """
     from gateway.cli import golden_runs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,8 @@ def show(about: Mapping[str, Any], screen: output.Screen) -> None:
     out.print()
     for line in _needs(about):
         out.print(output.plain(line))
+    for each in about.get("examples") or ():
+        out.print(output.plain(f"Example {each['name']}: {_told(about, each['inputs'])}", style="dim"))
     out.print(output.plain(f"Order one: {_example(about)}", style="dim"))
 
 
@@ -168,6 +171,12 @@ def _needs(about: Mapping[str, Any]) -> list[str]:
 def _with_place(file: Mapping[str, Any]) -> str:
     folder = f"models/{file['folder']}/" if file.get("folder") else ""
     return f"{folder}{file['file']}" + (f" from {file['url']}" if file.get("url") else "")
+
+
+def _told(about: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+    """The command that orders this."""
+    words = (f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in inputs.items())
+    return shlex.join(["comfy-gateway", "run", str(about["name"]), *words])
 
 
 def _example(about: Mapping[str, Any]) -> str:

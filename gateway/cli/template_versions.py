@@ -22,7 +22,7 @@ async def add(files: Sequence[Path], place: Place, screen: output.Screen, *, nam
     async with client.connect(*place) as gateway:
         for file in files:
             parts = await asyncio.to_thread(_parts, file)
-            about = await gateway.add_template(name or file.stem, parts, replace=replace)
+            about = await gateway.add_template(name or templates.name_of(file), parts, replace=replace)
             made.append(about)
             _tell_added(about, screen)
     if screen.as_json:
@@ -31,10 +31,9 @@ async def add(files: Sequence[Path], place: Place, screen: output.Screen, *, nam
 
 def _parts(file: Path) -> list[tuple[str, str, bytes]]:
     """Field, file name and bytes of each part of the form."""
-    if file.name.endswith(templates.PIPELINE):
-        way_out = "copy it into a folder of the gateway, as `comfy-gateway up --workflows DIR` names it"
-        raise failures.Wrong(f"{file} is a pipeline, and these are not sent", way_out=way_out)
     try:
+        if file.name.endswith(templates.PIPELINE):
+            return [("pipeline", file.name, file.read_bytes())]
         parts = [("workflow", file.name, file.read_bytes())]
         beside = file.with_suffix(".toml")
         if beside.is_file():

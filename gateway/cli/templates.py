@@ -159,7 +159,8 @@ def convert(
         comfy-gateway templates convert mine.json --object-info object_info.json
 
     A file in API format is printed as it is. Exit status 2 when the workflow
-    cannot be converted; each reason names the node.
+    cannot be converted; each reason names the node. A pipeline has no graph of
+    its own.
     """
     from gateway.cli import template_convert
 

@@ -39,7 +39,7 @@ async def planned(
         dataclasses.replace(fault, message=f"Step {each.step.name}: {fault.message}")
         for each in plan.steps
         if each.step.name in found
-        for fault in _faults(each.step, found[each.step.name], draw_seed)
+        for fault in _faults(each, found[each.step.name], draw_seed)
     ]
     if faults:
         message = f"The pipeline {template.name} cannot run like this. {faults[0].message}"
@@ -68,11 +68,11 @@ def _known(step: pipelines.Step, template: templates.Template) -> moves.Planned:
 
 
 def _faults(
-    step: pipelines.Step, template: templates.Template, draw_seed: Callable[[], int]
+    planned: moves.Planned, template: templates.Template, draw_seed: Callable[[], int]
 ) -> tuple[errors.Fault, ...]:
     """What is wrong with the inputs that are known now; files of other steps are not."""
-    later = {name for name, _ in step.references()}
-    given = {name: value for name, value in step.inputs.items() if name not in later}
+    later = {name for name, _ in planned.step.references()}
+    given = {name: value for name, value in planned.step.inputs.items() if name not in later} | dict(planned.given)
     try:
         binding.bind(template, given, draw_seed=draw_seed)
     except errors.InvalidInputs as error:

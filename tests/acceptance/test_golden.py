@@ -19,6 +19,7 @@ SHIPPED = {
     ("contact-sheet", "four"),
     ("edit", "narrow"),
     ("edit", "soft"),
+    ("postcard", "banner"),
     ("postcard", "defaults"),
 }
 
@@ -115,6 +116,20 @@ def test_a_template_without_examples_has_its_defaults(tmp_path: Path, there: Map
     assert told(tmp_path, "sdxl-turbo", "--update", more=there)["sdxl-turbo defaults"]["status"] == "stored"
     found = told(tmp_path, more=there)  # what has stored pictures has an example
     assert found["sdxl-turbo defaults"]["distance"] == 0
+
+
+def test_a_pipelines_examples_are_run(tmp_path: Path, there: Mapping[str, str]) -> None:
+    folder = tmp_path / "workflows"
+    shutil.copytree(WORKFLOWS / "golden" / "postcard", folder / "golden" / "postcard")
+    about = (WORKFLOWS / "postcard.pipeline.toml").read_text()
+    (folder / "postcard.pipeline.toml").write_text(about.replace('tone = "multiply"', 'tone = "screen"'))
+
+    found = told(tmp_path, more=there, status=1)
+
+    assert {name: each["status"] for name, each in found.items() if name.startswith("postcard")} == {
+        "postcard banner": "different",
+        "postcard defaults": "same",
+    }
 
 
 def test_what_fails_is_told_and_does_not_stop_the_others(mine: Path, there: Mapping[str, str]) -> None:

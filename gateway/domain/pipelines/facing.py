@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.pipelines import model
+from gateway.domain.templates import examples
 from gateway.domain.templates import model as templates
 
 Find = Callable[[str], templates.Template]  #: the template that a step names; NotFound, TemplateError, TemplateWaiting
@@ -24,10 +25,12 @@ def face(name: str, pipeline: model.Pipeline, find: Find, *, text: str, source: 
     if not faults:
         faults = [fault for step in pipeline.steps for fault in _step_faults(step, pipeline, found)]
         faults += _input_faults(pipeline, found)
+    parameters = [] if faults else [_parameter(name, targets, found) for name, targets in pipeline.inputs.items()]
+    if not faults:
+        faults = list(examples.faults(pipeline.examples, parameters))
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise errors.TemplateError(f"The pipeline {name} cannot be used. {faults[0].message}{more}", faults=faults)
-    parameters = [_parameter(name, targets, found) for name, targets in pipeline.inputs.items()]
     return templates.Template(
         name=name,
         version=_version(text, found),
@@ -39,6 +42,7 @@ def face(name: str, pipeline: model.Pipeline, find: Find, *, text: str, source: 
         description=pipeline.description,
         tags=pipeline.tags,
         retention=pipeline.retention,
+        examples=pipeline.examples,
         source=source,
         files={
             parameter.default_file: found[target.step].files[parameter.default_file]

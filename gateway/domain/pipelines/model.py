@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from gateway.domain.templates import model as templates  # which is made of this module
 
 MAX_STEPS: Final = 32
 _REFERENCE: Final = re.compile(r"@([A-Za-z][A-Za-z0-9_]{0,63})(?:\.([A-Za-z][A-Za-z0-9_]{0,63}))?(?:\[(\d{1,4})\])?")
@@ -100,6 +103,7 @@ class Pipeline:
     description: str | None = None
     tags: tuple[str, ...] = ()
     retention: float | None = None
+    examples: tuple[templates.Example, ...] = ()
 
     def step(self, name: str) -> Step | None:
         """The step of this name."""

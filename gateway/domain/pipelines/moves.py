@@ -24,22 +24,26 @@ class Planned:
     step: model.Step
     version: str | None = None  #: of its template
     nodes: Mapping[str, str] = field(default_factory=dict[str, str])  #: the nodes of its template's outputs, by name
+    given: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  #: what the order gives; `@name` is plain text here
 
     def as_dict(self) -> dict[str, Any]:
         """JSON of it."""
-        return {**dataclasses.asdict(self.step), "version": self.version, "nodes": dict(self.nodes)}
+        own = {"version": self.version, "nodes": dict(self.nodes), "given": dict(self.given)}
+        return {**dataclasses.asdict(self.step), **own}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Planned:
         """What `as_dict` wrote."""
-        own = {name: value for name, value in data.items() if name not in {"version", "nodes"}}
+        own = {name: value for name, value in data.items() if name not in {"version", "nodes", "given"}}
         finish, check = own.pop("finish"), own.pop("check")
         step = model.Step(
             **own,
             finish=None if finish is None else model.Finish(**finish),
             check=None if check is None else model.Check(**check),
         )
-        return cls(step=step, version=data["version"], nodes=data["nodes"])
+        return cls(step=step, version=data["version"], nodes=data["nodes"], given=data.get("given", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +117,7 @@ def plan(pipeline: model.Pipeline, inputs: Mapping[str, Any], templates: Mapping
             if target.step == step.name and name in inputs
         }
         known = templates.get(step.name) or Planned(step=step)
-        steps.append(dataclasses.replace(known, step=dataclasses.replace(step, inputs={**step.inputs, **given})))
+        steps.append(dataclasses.replace(known, given=given))
     return Plan(steps=tuple(steps), outputs=pipeline.outputs, sealed=pipeline.is_sealed)
 
 
@@ -157,7 +161,7 @@ class NoSuchFile(Exception):
 
 def inputs_of(planned: Planned, plan: Plan, found: Found) -> dict[str, Any]:
     """The inputs of a step's template, with assets in place of references; NoSuchFile."""
-    inputs = dict(planned.step.inputs)
+    inputs = {**planned.step.inputs, **planned.given}
     for name, reference in planned.step.references():
         output = _referred(reference, plan, found)
         inputs[name] = {"__type": structure.ASSET_TYPE, "info": {"id": output.asset.id}}

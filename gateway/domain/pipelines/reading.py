@@ -1,8 +1,9 @@
-"""A pipeline's file, `NAME.pipeline.toml`: read, and checked for what needs no other template."""
+"""A pipeline's file, `NAME.pipeline.toml`, or the same as JSON: read, and checked for what needs no other template."""
 
 from __future__ import annotations
 
 import graphlib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ import pydantic
 
 from gateway.domain import errors, wording
 from gateway.domain.pipelines import model
-from gateway.domain.templates import sidecar
+from gateway.domain.templates import examples, sidecar
 
 _Place = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\.[A-Za-z][A-Za-z0-9_]{0,63}$")]
 _Pixels = Annotated[int, pydantic.Field(ge=1, le=16384)]
@@ -63,14 +64,13 @@ class PipelineFile(_Table):
     steps: Annotated[list[StepTable], pydantic.Field(min_length=1, max_length=model.MAX_STEPS)]
     outputs: list[str] = pydantic.Field(default_factory=list[str])
     retention: sidecar.Seconds | None = None
+    examples: list[sidecar.ExampleTable] = pydantic.Field(default_factory=list[sidecar.ExampleTable])
 
 
 def read_pipeline(text: str, source: str) -> model.Pipeline:
-    """The pipeline that this TOML is; TemplateError with every fault, naming file and key."""
+    """The pipeline that this text is, TOML or a JSON object; TemplateError with every fault, naming file and key."""
     try:
-        file = PipelineFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise errors.TemplateError(f"{source} is no TOML: {error}.") from None
+        file = PipelineFile.model_validate(_parsed(text, source))
     except pydantic.ValidationError as error:
         raise _refused(source, [_fault(problem) for problem in error.errors(include_url=False)]) from None
     pipeline = _pipeline(file)
@@ -80,6 +80,16 @@ def read_pipeline(text: str, source: str) -> model.Pipeline:
     if faults:
         raise _refused(source, faults)
     return pipeline
+
+
+def _parsed(text: str, source: str) -> Any:
+    kind = "JSON" if text.lstrip().startswith("{") else "TOML"  # no TOML begins like that
+    try:
+        return json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except ValueError as error:
+        raise errors.TemplateError(f"{source} is no {kind}: {error}.") from None
+    except RecursionError:
+        raise errors.TemplateError(f"{source} is no {kind} that we read: it is nested too deeply.") from None
 
 
 def _fault(problem: Mapping[str, Any]) -> errors.Fault:
@@ -105,6 +115,7 @@ def _pipeline(file: PipelineFile) -> model.Pipeline:
         description=file.description,
         tags=tuple(file.tags),
         retention=file.retention,
+        examples=examples.told(file.examples),
     )
 
 

@@ -40,8 +40,9 @@ def build(
     parameters = tuple(_parameters(spoken, about, found, faults)) if about.parameters else spoken.parameters
     outputs = tuple(_outputs(graph, about, faults)) or spoken.outputs or inference.infer_outputs(graph, catalog)
     faults.extend(_twice_set(parameters))
+    shown = examples.told(about.examples)
     if not faults:
-        faults.extend(examples.faults(about, parameters))
+        faults.extend(examples.faults(shown, parameters))
     if faults:
         raise sidecar.refusal(source or name, tuple(faults))
     return model.Template(
@@ -66,7 +67,7 @@ def build(
         limits=domain.Limits(queue=about.limits.queue, run=about.limits.run, idle=about.limits.idle),
         retention=about.retention,
         batch=about.batch or model.BatchKind.JOBS,
-        examples=examples.told(about),
+        examples=shown,
         inferred=not about.parameters and spoken.inferred,
         source=source,
         files=found,

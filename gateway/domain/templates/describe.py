@@ -39,6 +39,10 @@ def detail(template: Template) -> dict[str, Any]:
                 for file in template.models
             ],
         },
+        "examples": [
+            {"name": example.name, "inputs": dict(example.inputs), "tolerance": example.tolerance}
+            for example in template.examples
+        ],
         "schema": schema.json_schema(template),
     }
 

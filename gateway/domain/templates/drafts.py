@@ -108,14 +108,17 @@ def draft(
 
 
 def pipeline(name: str, text: str, *, source: str | None = None, file: str) -> Draft:
-    """The draft of a pipeline's file; TemplateError."""
+    """The draft of a pipeline's file, TOML or JSON; TemplateError."""
     return Draft(name=name, text=text, source=source, pipeline=reading.read_pipeline(text, file))
 
 
-def of_content(name: str, content: records.Content) -> Draft:
-    """The draft of a version that was kept. One without any node is a pipeline's, with the templates it had."""
+def of_content(name: str, content: records.Content, *, pinned: bool = True) -> Draft:
+    """The draft of a version that was kept. One without any node is a pipeline's, with the templates it had; not
+    `pinned`, with those that its steps name."""
     if not content.workflow.graph:
         kept = pipeline(name, content.text, file=f"{name}.pipeline.toml")
+        if not pinned:
+            return kept
         return dataclasses.replace(kept, pipeline=_with_pins(kept.pipeline, content), files=content.files)
     described = sidecar.read_sidecar(content.text, f"{name}.toml") if content.text else sidecar.Sidecar()
     return Draft(name=name, workflow=content.workflow, text=content.text, described=described, files=content.files)

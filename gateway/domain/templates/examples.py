@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.domain import errors
@@ -13,10 +13,10 @@ DEFAULTS: Final = model.Example(name="defaults")  #: of a template whose author 
 _SEED: Final = 1  #: where the author gave none: an example makes the same picture every time
 
 
-def told(about: sidecar.Sidecar) -> tuple[model.Example, ...]:
-    """Those of the sidecar."""
+def told(tables: Iterable[sidecar.ExampleTable]) -> tuple[model.Example, ...]:
+    """Those of a file, a sidecar or a pipeline."""
     return tuple(
-        model.Example(name=table.name, inputs=dict(table.inputs), tolerance=table.tolerance) for table in about.examples
+        model.Example(name=table.name, inputs=dict(table.inputs), tolerance=table.tolerance) for table in tables
     )
 
 
@@ -30,14 +30,14 @@ def inputs_of(example: model.Example, parameters: Sequence[model.Parameter]) -> 
     return {**seeds, **example.inputs}
 
 
-def faults(about: sidecar.Sidecar, parameters: Sequence[model.Parameter]) -> Iterator[errors.Fault]:
-    """What is wrong with the examples of a sidecar."""
+def faults(found: Sequence[model.Example], parameters: Sequence[model.Parameter]) -> Iterator[errors.Fault]:
+    """What is wrong with examples of these parameters."""
     known = {parameter.name: parameter for parameter in parameters}
-    names = [table.name.casefold() for table in about.examples]
-    for index, table in enumerate(about.examples):
-        if table.name.casefold() in names[:index]:
-            yield _fault(f"{index}.name", "invalid_value", f"There are two examples called {table.name!r}.")
-        for name, value in table.inputs.items():
+    names = [example.name.casefold() for example in found]
+    for index, example in enumerate(found):
+        if example.name.casefold() in names[:index]:
+            yield _fault(f"{index}.name", "invalid_value", f"There are two examples called {example.name!r}.")
+        for name, value in example.inputs.items():
             yield from _value_faults(f"{index}.inputs.{name}", name, value, known)
 
 

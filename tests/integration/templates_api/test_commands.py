@@ -11,7 +11,7 @@ from unittest.mock import ANY
 import pytest
 
 from gateway import simulator
-from gateway.cli import failures, output, template_files, template_tables, template_versions
+from gateway.cli import failures, output, template_convert, template_files, template_tables, template_versions
 from tests.conftest import Start
 from tests.integration.templates_api import living
 
@@ -157,11 +157,29 @@ async def test_a_pipeline_is_checked_by_the_templates_of_its_steps(
         assert found["of-wrong.pipeline.toml"]["ok"] is (at is None)
 
 
-async def test_pipelines_are_not_sent(place: Place, tmp_path: Path) -> None:
-    file = tmp_path / "row.pipeline.toml"
-    file.write_text('[[steps]]\nname = "a"\ntemplate = "edit"\n')
-    with pytest.raises(failures.Wrong, match="is a pipeline"):
-        await template_versions.add([file], place, JSON, name=None, replace=False)
+async def test_pipelines_are_added_after_their_steps(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = '[[steps]]\nname = "a"\ntemplate = "hen"\n[[examples]]\nname = "two words"\n'
+    row = living.write(tmp_path, "row.pipeline.toml", text.replace("two words", "first"))
+    hen = living.write(tmp_path, "hen.json", living.graph(1))
+    with pytest.raises(failures.Refused, match="step a: There is no template"):
+        await template_versions.add([row], place, JSON, name=None, replace=False)
+    await template_versions.add([hen, row], place, JSON, name=None, replace=False)
+    assert [each["name"] for each in told(capsys)["templates"]] == ["hen", "row"]
+    source = template_tables.Source(folder=None, url=place[0], api_key=None, named=True)
+    await template_tables.one("row", source, output.Screen())
+    assert "Example first: comfy-gateway run row" in capsys.readouterr().out
+
+    living.write(tmp_path, "row.pipeline.toml", text)
+    with pytest.raises(failures.Refused, match=r"examples\.0\.name"):
+        await template_versions.add([row], place, JSON, name="column", replace=False)
+
+
+async def test_a_pipeline_has_no_graph_to_convert_to(tmp_path: Path) -> None:
+    row = living.write(tmp_path, "row.pipeline.toml", '[[steps]]\nname = "a"\ntemplate = "hen"\n')
+    with pytest.raises(failures.Wrong, match="is a pipeline: templates in a row"):
+        await template_convert.convert(row, JSON, object_info=None, url=None, allow_unknown=False)
 
 
 async def test_a_gateways_own_templates_are_checked_by_name(

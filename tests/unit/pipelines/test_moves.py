@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -43,6 +44,25 @@ def output(name: str, node: str, index: int) -> domain.Output:
 
 def begun(**steps: domain.Job) -> dict[str, domain.Job]:
     return steps
+
+
+def test_what_an_order_gives_is_no_reference() -> None:
+    pipeline = model.Pipeline(
+        steps=(model.Step(name="a", template="one"), model.Step(name="b", template="two", inputs={"image": "@a"})),
+        inputs={"prompt": (model.Target("b", "prompt"),)},
+        outputs=("b",),
+    )
+    made = moves.plan(pipeline, {"prompt": "@fox"}, {})
+    again = moves.Plan.from_dict(json.loads(json.dumps(made.as_dict())))
+    assert again == made
+    done = begun(a=job("a", JobStatus.SUCCEEDED, "7"))
+    move = moves.next_move(again, done, canceling=False)
+    assert isinstance(move, moves.Start)
+    (planned,) = move.steps
+    assert moves.inputs_of(planned, again, done) == {
+        "image": {"__type": "core/ASSET", "info": {"id": "a0"}},
+        "prompt": "@fox",
+    }
 
 
 @pytest.mark.parametrize(

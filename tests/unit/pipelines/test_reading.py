@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.domain import errors
 from gateway.domain.pipelines import model, reading
+from gateway.domain.templates import model as templates
 
 DRAW = '[[steps]]\nname = "draw"\ntemplate = "sdxl"\n'
 
@@ -32,6 +35,32 @@ def test_a_whole_file() -> None:
 
 def test_the_last_step_is_the_result_when_nothing_is_said() -> None:
     assert reading.read_pipeline(DRAW, "x").outputs == ("draw",)
+
+
+def test_json_says_the_same() -> None:
+    steps = [{"name": "draw", "template": "sdxl", "inputs": {"width": 64}}]
+    examples = [{"name": "fox", "inputs": {"prompt": "a fox"}, "tolerance": 2}]
+    made = reading.read_pipeline(json.dumps({"steps": steps, "examples": examples}), "the pipeline")
+    toml = DRAW + 'inputs = { width = 64 }\n[[examples]]\nname = "fox"\ninputs = { prompt = "a fox" }\ntolerance = 2\n'
+    assert made == reading.read_pipeline(toml, "x")
+    assert made.examples == (templates.Example(name="fox", inputs={"prompt": "a fox"}, tolerance=2),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = {'[' * 20_000}",
+        '{"a":' * 20_000,
+        f"a = {'1' * 10_000}",
+        "{",
+        "steps = 1979-05-27",
+        "\x00",
+        DRAW + "inputs = { n = nan }",
+    ],
+)
+def test_what_nobody_would_write_is_refused(text: str) -> None:
+    with pytest.raises(errors.TemplateError):
+        reading.read_pipeline(text, "x.pipeline.toml")
 
 
 @pytest.mark.parametrize(
