@@ -11,7 +11,21 @@ import sys
 import typer
 
 import gateway
-from gateway.cli import batch, demo, doctor, failures, jobs, queue, run, simulate, templates, up, webhooks, workers
+from gateway.cli import (
+    batch,
+    bench,
+    demo,
+    doctor,
+    failures,
+    jobs,
+    queue,
+    run,
+    simulate,
+    templates,
+    up,
+    webhooks,
+    workers,
+)
 from gateway.domain import errors
 
 
@@ -34,6 +48,7 @@ def build() -> typer.Typer:
     app.command("up")(up.up)
     app.command("run")(run.run)
     app.command("batch")(batch.batch)
+    app.command("bench")(bench.bench)
     app.add_typer(jobs.app(), name="jobs")
     app.add_typer(queue.app(), name="queue")
     app.add_typer(workers.app(), name="workers")

@@ -48,7 +48,7 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
     state = wish.out / f"{wish.file.name}.state.jsonl"
     async with client.connect(url, api_key) as gateway:
         known = {name: await ordering.known_template(gateway, name) for name in {line.template for line in lines}}
-        prepared = _prepared(lines, known, wish.file)
+        prepared = typed_lines(lines, known, wish.file)
         with journal.opened(state) as kept:
             work = _Batch(wish=wish, gateway=gateway, templates=known, kept=kept, screen=screen, total=len(lines))
             try:
@@ -63,17 +63,17 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A line whose values have their types, files as `inputs.Upload`."""
 
     line: manifest.Line
     inputs: Mapping[str, Any]
 
 
-def _prepared(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Template], file: Path) -> list[_Prepared]:
+def typed_lines(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Template], file: Path) -> list[Prepared]:
     """Every line with typed values; Wrong with names that are no parameters and files that are not there."""
     faults: list[errors.Fault] = []
-    prepared: list[_Prepared] = []
+    prepared: list[Prepared] = []
     for line in lines:
         parameters = {parameter.name: parameter for parameter in known[line.template].parameters}
         found: dict[str, Any] = {}
@@ -86,7 +86,7 @@ def _prepared(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Templat
                 found[name] = _value(parameter, value, line, file.parent)
             except values.Refused as refused:
                 faults.append(_at(line, values.fault(parameter, refused.reason, refused.message)))
-        prepared.append(_Prepared(line, found))
+        prepared.append(Prepared(line, found))
     if faults:
         count = "one value is" if len(faults) == 1 else f"{len(faults)} values are"
         raise failures.Wrong(f"{count} wrong in {file}, nothing was ordered", faults=faults[:50], counted="line")
@@ -121,7 +121,7 @@ class _Batch:
         self.tally = tallying.Tally(total=self.total)
         self.uploader = inputs.Uploader(gateway=self.gateway)
 
-    async def all(self, prepared: Sequence[_Prepared]) -> None:
+    async def all(self, prepared: Sequence[Prepared]) -> None:
         """Every line that is not done; so many at once as are wished for."""
         waiting = [each for each in prepared if not self._is_done(each.line)]
         self.tally.before = len(prepared) - len(waiting)
@@ -132,7 +132,7 @@ class _Batch:
         entry = self.kept.of(line.key)
         return entry is not None and entry.state == "done"
 
-    async def _some(self, rest: Iterator[_Prepared]) -> None:
+    async def _some(self, rest: Iterator[Prepared]) -> None:
         for each in rest:
             self.tally.flying += 1
             try:
@@ -140,7 +140,7 @@ class _Batch:
             finally:
                 self.tally.flying -= 1
 
-    async def _one(self, each: _Prepared) -> None:
+    async def _one(self, each: Prepared) -> None:
         """One line to its end."""
         try:
             job, number = await self._job(each)
@@ -181,7 +181,7 @@ class _Batch:
 
     # Ordering, once.
 
-    async def _job(self, each: _Prepared) -> tuple[shapes.Job, int]:
+    async def _job(self, each: Prepared) -> tuple[shapes.Job, int]:
         """The line's job at its end, and the number of the try: one that was ordered before, or a new one."""
         entry = self.kept.of(each.line.key)
         number = 1 if entry is None else entry.number + 1 if entry.state == "failed" else entry.number
@@ -207,7 +207,7 @@ class _Batch:
                 raise
             return None
 
-    async def _ordered(self, each: _Prepared, number: int) -> str:
+    async def _ordered(self, each: Prepared, number: int) -> str:
         """Order a line. An answer that is lost is no reason to order twice."""
         given = await self.uploader.uploaded(each.inputs)
         key = self.kept.order_key(each.line.key, number)

@@ -31,6 +31,21 @@ async def follow(gateway: client.Gateway, job_id: str, tell: Tell) -> shapes.Job
         pause = _PAUSE if time.monotonic() - began < _PAUSE else 0.0
 
 
+async def ended(gateway: client.Gateway, job_id: str) -> shapes.Job:
+    """The job once it has ended, with as few requests as that takes."""
+    while True:
+        began = time.monotonic()
+        try:
+            async for _ in gateway.events(job_id):
+                pass
+        except (failures.Unreachable, failures.Refused):
+            pass  # whatever it was, asking for the job meets it, too
+        job = await gateway.job(job_id)
+        if job.ended:
+            return job
+        await asyncio.sleep(_PAUSE if time.monotonic() - began < _PAUSE else 0.0)
+
+
 async def _stream(gateway: client.Gateway, job_id: str, tell: Tell) -> None:
     """Tell the stream's events until it ends or breaks; the job itself is asked afterwards."""
     try:

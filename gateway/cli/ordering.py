@@ -106,12 +106,12 @@ async def place(gateway: client.Gateway, wish: Wish) -> Order:
         about["deadline_ms"] = max(1, round(wish.deadline * 1000))
     if wish.metadata:
         about["metadata"] = pairs(wish.metadata, "--metadata")
-    if _is_workflow(wish.what):
+    if is_workflow(wish.what):
         return await _workflow(gateway, wish, about)
     return await _template(gateway, wish, about)
 
 
-def _is_workflow(what: str) -> bool:
+def is_workflow(what: str) -> bool:
     """Whether this names a workflow, or a picture, film or sound that carries one, and no template."""
     suffix = Path(what).suffix.lower()
     return what == "-" or suffix == ".json" or (suffix in reading.MEDIA_SUFFIXES and Path(what).is_file())
@@ -149,13 +149,13 @@ async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
 async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any]) -> Order:
     """A graph as it is; with values or `-n`, its parameters are found in it as in a template without a sidecar."""
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
-    workflow = _read_workflow(wish.what)
+    workflow = read_workflow(wish.what)
     if not wish.words and wish.n == 1:
         return Order(name=name, told_by=None, job_ids=((await gateway.order_workflow(workflow, about)).id,))
     template = building.build(name, graphs.parse_graph(workflow))
     graph, parameters = template.graph, template.parameters
     given = inputs.from_words(wish.words, parameters)
-    _check(parameters, given)
+    check(parameters, given)
     given = await inputs.Uploader(gateway=gateway).uploaded(given)
     seed = shapes.seed_of(parameters)
     if seed is None and wish.n > 1:
@@ -165,14 +165,15 @@ async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any
     seeds: dict[str, int] = {}
     for number in range(wish.n):
         counted = {**given, **({seed: first + number} if seed and (wish.n > 1 or seed in given) else {})}
-        job = await gateway.order_workflow(_patched(graph, parameters, counted), about)
+        job = await gateway.order_workflow(patched(graph, parameters, counted), about)
         job_ids.append(job.id)
         if seed in counted:
             seeds[job.id] = first + number
     return Order(name=name, told_by=seed, job_ids=tuple(job_ids), seeds=seeds)
 
 
-def _read_workflow(what: str) -> Any:
+def read_workflow(what: str) -> Any:
+    """The graph in a workflow's file, or in what comes from stdin."""
     try:
         data = inputs.stdin() if what == "-" else Path(what).read_bytes()
     except OSError as error:
@@ -183,7 +184,8 @@ def _read_workflow(what: str) -> Any:
         raise failures.Wrong(error.message) from None
 
 
-def _check(parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> None:
+def check(parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> None:
+    """Refuse values that these parameters do not take, all at once."""
     faults: list[errors.Fault] = []
     for parameter in parameters:
         try:
@@ -194,7 +196,8 @@ def _check(parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) 
         raise inputs.refusal(faults)
 
 
-def _patched(graph: graphs.Graph, parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> graphs.Graph:
+def patched(graph: graphs.Graph, parameters: Sequence[templates.Parameter], given: Mapping[str, Any]) -> graphs.Graph:
+    """The graph with these values in their places."""
     places = {
         (target.node, target.input): given[parameter.name]
         for parameter in parameters

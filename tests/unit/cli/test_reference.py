@@ -16,9 +16,9 @@ HEAD = """# Command line
 
 Printed from the program; `comfy-gateway COMMAND --help` says the same.
 
-`jobs`, `workers`, `templates`, `run` and `batch` talk to a running gateway: at `--url`, else at `COMFY_GATEWAY_URL`,
-else at http://127.0.0.1:8180. Results go to stdout, everything else to stderr; with `--json` stdout holds JSON only,
-errors included.
+`jobs`, `workers`, `templates`, `run`, `batch` and `bench` talk to a running gateway: at `--url`, else at
+`COMFY_GATEWAY_URL`, else at http://127.0.0.1:8180. Results go to stdout, everything else to stderr; with `--json`
+stdout holds JSON only, errors included.
 
 Exit statuses:
 
@@ -44,7 +44,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_every_command_says_what_it_does_and_how() -> None:
-    commands = ("up", "doctor", "demo", "simulate", "run", "batch", "jobs list", "jobs watch", "jobs cancel")
+    commands = ("up", "doctor", "demo", "simulate", "run", "batch", "bench", "jobs list", "jobs watch", "jobs cancel")
     for command in (*commands, "workers add", "templates check"):
         section = page().partition(f"`comfy-gateway {command}`\n")[2].partition("\n#")[0]
         assert "Examples:" in section, command
