@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,7 @@ _LONGEST_DELAY: Final = 0.5  #: no worker is taken to be further away, in second
 _REMEMBERED: Final = 4.0  #: times its patience that a job is remembered to have left places to others
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Expected:
     """An attempt that takes a place of its worker."""
 
@@ -48,6 +48,20 @@ class _Belief:
 
     memory: memory.Memory = field(default_factory=memory.Memory)
     attempts: dict[model.AttemptId, _Expected] = field(default_factory=dict[model.AttemptId, "_Expected"])
+
+    @property
+    def there(self) -> list[_Expected]:
+        """Those that take a place: the first runs, the others wait behind it."""
+        return [expected for expected in self.attempts.values() if expected.is_there]
+
+    def busy_for(self, now: float, *, before: _Expected | None = None) -> float:
+        """How long all that is there will take, or all that is there `before` one."""
+        seconds = 0.0
+        for place, expected in enumerate(self.there):
+            if expected is before:
+                break
+            seconds += _remaining(expected, now) if place == 0 else _takes(expected)
+        return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +151,21 @@ class Foresight:
         if needs is not None:
             belief.memory = belief.memory.after(needs.models, claim.sketch.held)
 
+    def started(self, claim: model.Claim) -> None:
+        """Its worker runs it now, whatever was sent there before it."""
+        belief = self._belief(claim.attempt.worker)
+        expected = belief.attempts.get(claim.attempt.id)
+        if expected is not None and expected.is_there and belief.there[0] is not expected:
+            expected.since = self.clock()
+            del belief.attempts[claim.attempt.id]
+            belief.attempts = {claim.attempt.id: expected, **belief.attempts}
+
+    def waits(self, claim: model.Claim) -> float:
+        """Seconds until it is its turn on its worker, as far as our own jobs there tell."""
+        belief = self._belief(claim.attempt.worker)
+        expected = belief.attempts.get(claim.attempt.id)
+        return 0.0 if expected is None else belief.busy_for(self.clock(), before=expected)
+
     def takes(self, claim: model.Claim) -> float | None:
         """How long its run is expected to take; None while nothing was learned of such runs."""
         expected = self._belief(claim.attempt.worker).attempts.get(claim.attempt.id)
@@ -148,14 +177,14 @@ class Foresight:
 
     def freed(self, claim: model.Claim) -> None:
         """Its worker can take the next one."""
-        attempts = self._belief(claim.attempt.worker).attempts
-        expected = attempts.get(claim.attempt.id)
+        belief = self._belief(claim.attempt.worker)
+        expected = belief.attempts.get(claim.attempt.id)
         if expected is None or not expected.is_there:
             return
+        was_first = belief.there[0] is expected
         expected.freed_at = self.clock()
-        for waiting in attempts.values():
-            if waiting.is_there:
-                waiting.since = expected.freed_at  # it is its turn now
+        if was_first and belief.there:
+            belief.there[0].since = expected.freed_at  # it is its turn now
 
     def ran(self, claim: model.Claim, entry: history.HistoryEntry, outline: inputs.Outline) -> None:
         """Its history was read."""
@@ -187,19 +216,27 @@ class Foresight:
     def ended(self, claim: model.Claim, *, posted: bool) -> None:
         """It is over. If its worker got it and nobody saw its end, nothing is believed of what that one holds."""
         belief = self._belief(claim.attempt.worker)
-        expected = belief.attempts.pop(claim.attempt.id, None)
-        if expected is not None:
-            belief.memory = belief.memory.emptied() if posted else expected.before
+        expected = belief.attempts.get(claim.attempt.id)
+        if expected is None:
+            return
+        order = list(belief.attempts.values())
+        del belief.attempts[claim.attempt.id]
+        belief.memory = belief.memory.emptied() if posted else expected.before
+        self._fill(belief, order[order.index(expected) + 1 :])
+
+    def _fill(self, belief: _Belief, attempts: Iterable[_Expected]) -> None:
+        """What the worker holds, once it has run these as well."""
+        for expected in attempts:
+            expected.before = belief.memory
+            needs = self._needs.get(expected.claim.requirements_key)
+            if needs is not None and expected.is_there:
+                belief.memory = belief.memory.after(needs.models, expected.claim.sketch.held)
 
     def forget(self, worker: model.WorkerId) -> None:
         """The worker may have restarted, or its memory was freed; what runs there will fill it."""
         belief = self._belief(worker)
         belief.memory = belief.memory.emptied()
-        for expected in belief.attempts.values():
-            expected.before = belief.memory
-            needs = self._needs.get(expected.claim.requirements_key)
-            if needs is not None and expected.is_there:
-                belief.memory = belief.memory.after(needs.models, expected.claim.sketch.held)
+        self._fill(belief, belief.attempts.values())
 
     def drop(self, worker: model.WorkerId) -> None:
         """The worker is gone."""
@@ -213,12 +250,15 @@ class Foresight:
     def eta(self, job: model.Job, standings: Sequence[Standing], *, position: int | None) -> eta.Eta | None:
         """Seconds until a queued (at this position) or running job is done."""
         if job.attempt_id is not None and job.worker is not None:
-            expected = self._belief(job.worker).attempts.get(job.attempt_id)
+            belief = self._belief(job.worker)
+            expected = belief.attempts.get(job.attempt_id)
             if expected is None or expected.cost is None:
                 return None
-            more = self.costs.overhead(job.worker)
+            more, now = self.costs.overhead(job.worker), self.clock()
             own = eta.Length(seconds=expected.cost.seconds, sigma=expected.cost.sigma).with_more(more)
-            return eta.of_running(max(0.0, self.clock() - expected.since), own)
+            if expected.is_there and belief.there[0] is not expected:
+                return eta.of_running(0.0, own.with_more(belief.busy_for(now, before=expected)))
+            return eta.of_running(max(0.0, now - expected.since), own)
         own = self._length(self._needs.get(job.requirements_key), job.sketch)
         return None if position is None else self._queued(job.requirements_key, own, standings, position)
 
@@ -311,7 +351,7 @@ class Foresight:
         belief = self._belief(standing.worker)
         if standing.others and standing.is_idle and belief.memory.models:
             belief.memory = belief.memory.emptied()  # somebody else's prompt runs there, with models of its own
-        ready_in = sum(_remaining(expected, now) for expected in belief.attempts.values() if expected.is_there)
+        ready_in = belief.busy_for(now)
         usual = self.costs.usual
         if standing.others and usual is not None:
             ready_in += standing.others * usual.seconds
@@ -346,6 +386,11 @@ def _is_out_of_memory(error: Mapping[str, object]) -> bool:
     """Then ComfyUI unloads all models."""
     kind, message = str(error.get("exception_type")), str(error.get("exception_message"))
     return history.is_out_of_memory(kind, message)
+
+
+def _takes(expected: _Expected) -> float:
+    """How long it takes once it is its turn; nothing, if nothing is known of it."""
+    return 0.0 if expected.cost is None else expected.cost.seconds
 
 
 def _remaining(expected: _Expected, now: float) -> float:

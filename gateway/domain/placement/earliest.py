@@ -11,7 +11,8 @@ priority go in four steps, each in fair order:
 3. *Cold.* Candidates whose models nobody holds go where they would be done first, behind the lines.
 4. *Relief.* A worker with a free place and no line takes a job out of a line in which it would be done later than
    here, loading included. So a job waits for a warm worker only as long as the loading that this avoids. When there
-   are more jobs than are seen at once, the lines are longer than they look, and it takes one in any case.
+   are more jobs than are seen at once, the lines are longer than they look, and it takes one in any case. A free place
+   behind a run (a worker with a depth above 1) is a place in a line, too: an idle worker relieves it.
 
 A job's gain must be more than the doubt in the numbers, or it starts at once. What nothing is known about is placed
 by counting connections; with nothing learned at all, everything is.
@@ -158,7 +159,7 @@ class _Layout:
                 if found is None:
                     break
                 candidate, fit = found
-                before = self._waiting.pop(candidate.job_id)
+                before = self._waiting.pop(candidate.job_id, None) or self._starts.pop(candidate.job_id)[0]
                 self.seats.take_back(before)
                 self._stolen.add(candidate.job_id)
                 self._start(candidate, fit, reasons.of_relief(fit, before.fit, before.starts))
@@ -169,7 +170,7 @@ class _Layout:
         found: tuple[float, model.Candidate, seats.Fit] | None = None
         last: tuple[float, model.Candidate, seats.Fit] | None = None
         for candidate in level:
-            waiting = self._waiting.get(candidate.job_id)
+            waiting = self._lined_up(candidate, seat)
             if waiting is None:
                 continue
             fit = next((fit for fit in self.seats.fits(candidate) if fit.seat is seat), None)
@@ -178,10 +179,18 @@ class _Layout:
             if not _is_worth_it(waiting.fit, waiting.finish, fit):
                 if found is None or waiting.seat.ready > found[0]:
                     found = waiting.seat.ready, candidate, fit
-            elif self._has_more and (last is None or waiting.finish > last[0]):
+            elif self._has_more and candidate.job_id in self._waiting and (last is None or waiting.finish > last[0]):
                 last = waiting.finish, candidate, fit
         best = found or last
         return None if best is None else best[1:]
+
+    def _lined_up(self, candidate: model.Candidate, seat: seats.Seat) -> seats.Option | None:
+        """Where it waits: in a line, or behind a run, which counts if this seat is idle."""
+        waiting = self._waiting.get(candidate.job_id)
+        if waiting is not None or not seat.is_idle or candidate.job_id not in self._starts:
+            return waiting
+        placed, _ = self._starts[candidate.job_id]
+        return placed if placed.starts > 0.0 else None
 
     # -- putting ------------------------------------------------------------------------------------------------
 
@@ -190,11 +199,12 @@ class _Layout:
     ) -> None:
         """Put a candidate where it is best, at once or in a line; at once on one of `others`, too, where the gain of
         waiting is too small."""
-        if not best.seat.is_open:
-            free = seats.best_of(fit for fit in others if fit.seat.is_open)
+        if not best.seat.is_idle:
+            behind = best.seat.is_open  # a place of its own, behind what runs there
+            free = seats.best_of(fit for fit in others if fit.seat.is_idle or (fit.seat.is_open and not behind))
             if free is not None and not _is_worth_it(best, best.seat.ready + best.seconds, free):
                 best = free
-            else:
+            elif not behind:
                 self._pass(candidate, fits)
         if best.seat.is_open:
             self._start(candidate, best, reasons.of_start(candidate, best, fits))

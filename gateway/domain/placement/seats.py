@@ -34,6 +34,11 @@ class Seat:
         """Whether a job that is put there now starts now."""
         return len(self.line) < self.free
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a job that is put there now is the only one there."""
+        return self.is_open and self.connections + len(self.line) == 0 and self.ready <= 0.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
@@ -164,13 +169,14 @@ class Seats:
             self._results = None
 
     def take_back(self, option: Option) -> None:
-        """Take a waiting candidate out of its line again; those behind it move up."""
+        """Take a candidate out of its line again; those behind it move up."""
         seat = option.seat
         place = seat.line.index(option)
         for later in seat.line[place + 1 :]:
             later.starts -= option.fit.seconds
         seat.ready -= option.fit.seconds
         del seat.line[place]
+        self.open += seat.is_open
 
     def holders(self, models: memory.Files, *, besides: Seat | None = None) -> int:
         """How many seats hold these models."""

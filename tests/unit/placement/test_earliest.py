@@ -242,3 +242,58 @@ def test_ageing_bounds_every_wait(
             assert not any(job.requirements_key in made.accepts for job in queued if job.job_id not in given)
     first = next((job for job in queued if any(job.requirements_key in made.accepts for made in slots)), None)
     assert first is None or decision.assignments[0].job_id == first.job_id
+
+
+# -- places behind a run (a depth above 1) ------------------------------------------------------------------------
+
+
+def behind(name: str, *more: str) -> list[model.Slot]:
+    """A free place behind the run on this worker, and the places of idle ones."""
+    return [slot(name, connections=1), *(slot(other) for other in more)]
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        pytest.param([worker("w0", "a", ready_in=1.0), worker("w1", "a")], "w1", id="both warm"),
+        pytest.param([worker("w0", "a", ready_in=0.001), worker("w1", "a")], "w1", id="about to be free"),
+        pytest.param([worker("w0", "a", ready_in=0.4), worker("w1")], "w0", id="sooner done than loaded"),
+        pytest.param([worker("w0", "a", ready_in=9.0), worker("w1")], "w1", id="sooner loaded than done"),
+        pytest.param([worker("w0", ready_in=0.4), worker("w1")], "w1", id="both cold"),
+    ],
+)
+def test_nothing_goes_behind_a_run_that_an_idle_worker_would_do_sooner(
+    workers: list[placement.Worker], expected: str
+) -> None:
+    decision = placement.decide([candidate("j0")], behind("w0", "w1"), kit.outlook(workers))
+    assert kit.assigned(decision) == {"j0": expected}
+
+
+def test_a_quicker_card_is_worth_waiting_for_only_by_more_than_doubt() -> None:
+    costs = kit.learned(slowness={"w1": 1.25})
+    workers = [worker("w0", "a", ready_in=0.2), worker("w1", "a")]
+    decision = placement.decide([candidate("j0")], behind("w0", "w1"), kit.outlook(workers, costs=costs))
+    assert kit.assigned(decision) == {"j0": "w1"}
+
+
+@given(queued, free, busy)
+def test_no_job_goes_behind_a_long_run_while_an_idle_worker_takes_it(
+    queued: list[model.Candidate], free: dict[str, tuple[int, int, int]], busy: dict[str, tuple[str, float]]
+) -> None:
+    slots = places(free)
+    workers = [worker(name, holds, ready_in=ready) for name, (holds, ready) in busy.items()]
+    outlook = kit.outlook(workers)
+    decision = placement.decide(queued, slots, outlook)
+    given = kit.assigned(decision)
+    by_job = {made.job_id: made for made in queued}
+    idle = {
+        made.worker
+        for made in slots
+        if made.connections == 0 and made.worker not in given.values() and outlook.workers.get(made.worker) is None
+    }
+    for job, name in given.items():
+        if busy.get(name, ("", 0.0))[1] < 5.0:
+            continue
+        made = by_job[model.JobId(job)]
+        for other in idle - made.avoid:
+            assert made.requirements_key not in next(one.accepts for one in slots if one.worker == other)
