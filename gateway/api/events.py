@@ -246,7 +246,7 @@ class _Stream:
         untold = [output for output in outputs if output.asset.id not in self._outputs]
         self._outputs.update(output.asset.id for output in untold)
         self._next_index = max((output.index + 1 for output in outputs), default=self._next_index)
-        return [frame("output", self._presenter.output(output)) for output in untold]
+        return [frame("output", self._presenter.output(output, self._job.id)) for output in untold]
 
     async def _due(self, *, early: bool = False) -> list[bytes]:
         """Progress and preview that may be told now; `early`: whatever is kept, because something newer follows."""

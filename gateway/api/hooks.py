@@ -72,7 +72,7 @@ def event_body(known: parts.Parts, hook: webhooks.Webhook, delivery: deliveries.
         made = next((output for output in job.outputs if output.asset.id == delivery.data.get("asset")), None)
         if made is None:
             raise errors.OutputUnavailable("The output that it tells of is not kept any more.")
-        return _body(delivery.type, delivery.at, presenter.output(made))
+        return _body(delivery.type, delivery.at, presenter.output(made, job.id))
     if delivery.type is EventType.STARTED:
         job = dataclasses.replace(
             job,

@@ -64,8 +64,8 @@ class Presenter:
             shape.created_new = created_new
         return shape
 
-    def output(self, output: model.Output) -> schemas.Output:
-        """An output with a fresh signed URL."""
+    def output(self, output: model.Output, job_id: str) -> schemas.Output:
+        """An output of this job with a fresh signed URL. What a step of a pipeline made is told as the pipeline's."""
         url, url_expires_at = self._content_url(output.asset)
         return schemas.Output(
             node_id=output.node_id,
@@ -77,7 +77,7 @@ class Presenter:
             hash=output.asset.hash,
             url=url,
             url_expires_at=url_expires_at,
-            job_id=output.asset.job_id,
+            job_id=job_id,
             simulated=output.asset.simulated,
         )
 
@@ -140,7 +140,7 @@ class Presenter:
             "completed_at": time_or_none(job.completed_at),
             "expires_at": time(job.expires_at),
             "progress": None if known is None else progress(known),
-            "outputs": [self.output(output) for output in job.outputs],
+            "outputs": [self.output(output, job.id) for output in job.outputs],
             "error": None if job.error is None else job_error(job.error),
             "outputs_reused": job.outputs_reused,
             "metrics": _metrics(job),

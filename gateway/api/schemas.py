@@ -67,7 +67,7 @@ class Output(BaseModel):
     hash: str | None = Field(description="`blake3:<hex>`.")
     url: Uri
     url_expires_at: Time
-    job_id: str | None = None
+    job_id: str | None = Field(default=None, description="The job whose output this is.")
     simulated: bool = Field(default=False, description="added: made by a simulator, not by a model.")
 
 

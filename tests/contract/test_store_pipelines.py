@@ -88,10 +88,11 @@ async def test_it_ends_once_with_the_outputs_of_its_steps(store: ports.Store, cl
     end = moves.End(status=JobStatus.SUCCEEDED, outputs=step.outputs)
     job = await store.pipelines.end(parent.id, end, at=clock.now)
     assert job is not None
-    assert (job.status, job.outputs, job.execution_ms) == (JobStatus.SUCCEEDED, (output,), 2000)
+    handed_out = dataclasses.replace(output, asset=dataclasses.replace(output.asset, job_id=parent.id))
+    assert (job.status, job.outputs, job.execution_ms) == (JobStatus.SUCCEEDED, (handed_out,), 2000)
     assert await store.pipelines.end(parent.id, end, at=clock.now) is None
     assert await store.pipelines.take(owner="one", seconds=60) == {}
-    assert (await store.assets.get(kit.TENANT, made.asset.id)).job_id == web.id
+    assert (await store.assets.get(kit.TENANT, made.asset.id)).job_id == parent.id
 
 
 @pytest.mark.parametrize("asked", [False, True])

@@ -39,7 +39,7 @@ _STEPS: Final = (
     sa.select(_jobs).where(_jobs.c.parent_id == sa.bindparam("parent")).order_by(_jobs.c.created_at, _jobs.c.id)
 )
 _STANDS: Final = (
-    sa.select(_jobs.c.id, _jobs.c.status, _jobs.c.started_at, _jobs.c.webhook)
+    sa.select(_jobs.c.id, _jobs.c.parent_id, _jobs.c.status, _jobs.c.started_at, _jobs.c.webhook)
     .where(_jobs.c.id == sa.bindparam("id"))
     .with_for_update()
 )
@@ -47,6 +47,14 @@ _END: Final = (
     sa.update(_pipelines).where(_pipelines.c.job_id == sa.bindparam("b_id")).values(ended_at=sa.bindparam("at"))
 )
 _ADD_OUTPUTS: Final = sa.insert(schema.outputs)
+_HAND_OUT: Final = (
+    sa.update(schema.assets)
+    .where(
+        schema.assets.c.id == sa.bindparam("b_asset"),
+        schema.assets.c.job_id.in_(sa.select(_jobs.c.id).where(_jobs.c.parent_id.is_not(None))),
+    )
+    .values(job_id=sa.bindparam("b_job"))
+)
 
 
 class Pipelines:
@@ -103,6 +111,8 @@ def _finish(tx: statements.Transaction, job_id: str, end: moves.End, at: float) 
         edges.follow(tx, job_id, status, Edge.ASK_CANCEL, at=at, hook=row.webhook)
         status = JobStatus.CANCELING
     _add_outputs(tx, row, end.outputs)
+    if row.parent_id is None and end.outputs:  # clients know the pipeline; its steps' jobs may be nobody's to see
+        tx.execute(_HAND_OUT, [{"b_asset": output.asset.id, "b_job": job_id} for output in end.outputs])
     edges.follow(
         tx,
         job_id,

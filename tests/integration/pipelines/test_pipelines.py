@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ async def until(session: aiohttp.ClientSession, url: str, holds: Any) -> dict[st
 async def test_a_failed_step_fails_the_pipeline_and_a_retry_keeps_what_went_well(
     start_gateway: Start, session: aiohttp.ClientSession, folder: Path
 ) -> None:
-    (folder / "two.pipeline.toml").write_text(TWO.format(more=""))
+    (folder / "two.pipeline.toml").write_text('outputs = ["first", "second"]\n' + TWO.format(more=""))
     gateway = await start_gateway(workers=1, workflows=(folder,))
     worker = next(iter(gateway.dispatch.views())).url
     fault = {"kind": "node_error", "node_class": "ImageScale"}
@@ -191,7 +192,16 @@ async def test_a_failed_step_fails_the_pipeline_and_a_retry_keeps_what_went_well
     ended = await until(session, f"{gateway.url}{again['urls']['self']}", lambda found: found["completed_at"])
     assert ended["status"] == "succeeded", ended
     assert [step["name"] for step in ended["steps"]] == ["second"]
-    assert (await picture(session, ended)).size == (32, 32)
+    # What the earlier job's step made and what its own step made are both the pipeline's.
+    assert [output["job_id"] for output in ended["outputs"]] == [ended["id"]] * 2
+    for output in ended["outputs"]:
+        async with session.get(f"{gateway.url}/api/v2/assets/{output['id']}") as answer:
+            assert (await answer.json())["job_id"] == ended["id"]
+    async with session.get(f"{gateway.url}{ended['urls']['events']}") as answer:
+        told = [line for line in (await answer.text()).splitlines() if '"job_id"' in line]
+        assert [json.loads(line.removeprefix("data: "))["job_id"] for line in told] == [ended["id"]] * 2
+    async with session.get(ended["outputs"][1]["url"]) as answer:
+        assert Image.open(io.BytesIO(await answer.read())).size == (32, 32)
 
 
 @pytest.mark.parametrize(("how", "status", "files"), [("withhold", "succeeded", 0), ("fail", "failed", 0)])
