@@ -459,7 +459,7 @@ class Templates(Protocol):
         ...
 
     async def keep_conversion(self, source: str, converted: records.Converted) -> None:
-        """Remember a conversion; the first one stays."""
+        """Remember a conversion in place of the one before."""
         ...
 
 
@@ -626,6 +626,10 @@ class WorkerClient(Protocol):
 
         Unless `cancels_atomically`, the prompt behind it could be hit should it end at this very moment.
         """
+        ...
+
+    async def withdraw(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue if it waits there; one that runs, runs on."""
         ...
 
     async def cancels_atomically(self) -> bool:

@@ -93,9 +93,14 @@ class ComfyClient:
         """Cancel one prompt, atomically where the server can; that it was accepted is no proof that it stopped."""
         if self._cancels_atomically is not False and await self._cancel_atomically(prompt_id):
             return
-        await self._call("POST", "/queue", body=orjson.dumps({"delete": [prompt_id]}))
+        await self.withdraw(prompt_id)
         if prompt_id in (await self.queue()).running:
             await self._call("POST", "/interrupt", body=orjson.dumps({"prompt_id": prompt_id}))
+
+    async def withdraw(self, prompt_id: str) -> None:
+        """`POST /queue {"delete"}`: every server does it under the lock with which it takes its next prompt, so what
+        has begun runs on, and what has not never begins (recording 10). The answer does not tell which."""
+        await self._call("POST", "/queue", body=orjson.dumps({"delete": [prompt_id]}))
 
     async def cancels_atomically(self) -> bool:
         """Whether this server can stop one prompt without any risk for the next. Asks anew: it may be another version

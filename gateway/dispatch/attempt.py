@@ -59,6 +59,9 @@ class AttemptRun:
     running_since: float | None = None  #: when it was first seen to run there
     overdue: str | None = None  #: why it is being stopped
     overdue_at: float = 0.0
+    leaving: str | None = None  #: why it is (or may have been) taken out of the worker's queue
+    wanted_by: model.WorkerId | None = None  #: the idle worker that this is done for, while it is being done
+    taken_back: bool = False  #: it left the worker's queue before it began there
     _longest_silence: float = 0.0
     _given_up: verdict.Verdict | None = None
     _posted_as: str | None = None  #: the client id that its frames are addressed to
@@ -94,6 +97,11 @@ class AttemptRun:
     def hears(self) -> bool:
         """Whether the worker's frames about it reach us for certain."""
         return self._posted_as is not None and self._posted_as == self.link.client_id
+
+    def take_back(self, reason: str, *, to: model.WorkerId) -> None:
+        """An idle worker would have it done sooner: it leaves this one's queue, unless it has begun here."""
+        self.leaving, self.wanted_by = reason, to
+        self._wake.set()
 
     def seen_to_run(self) -> None:
         """The worker says that it runs."""
@@ -294,6 +302,8 @@ class AttemptRun:
             if self._to_stop and due and not self._freed:  # freed: it has ended, the next one may be there
                 canceled_at = self.tools.clock()
                 await self.ask_worker_to_cancel()
+            if self.wanted_by is not None:
+                await self._leave()
             if self._hint is None and self._heard and not self._look_now and not self._to_stop:
                 self._heard = False
                 continue
@@ -304,9 +314,31 @@ class AttemptRun:
             pause = min(pause * 2, 0.5)
             missing = missing + 1 if isinstance(found, looking.Missing) else 0
             if missing >= 2:
+                if self.leaving is not None and self.running_since is None:
+                    raise self._left()  # asked to leave, in a request of which no answer came
                 raise self._gone("the worker does not know the prompt any more", forgotten=True)
             if self._hint is watch.EndHint.WRITTEN and isinstance(found, looking.Present):
                 self._hint = None
+
+    async def _leave(self) -> None:
+        """Leave the worker's queue. It is taken back only if it is known to be gone without having begun; otherwise it
+        stays what it was, and its end is seen like any other's."""
+        try:
+            if self.running_since is None and not self._to_stop:
+                found = self._noted(await looking.withdraw(self.link.client, self.id))
+                if isinstance(found, looking.Missing) and self.running_since is None and self._hint is None:
+                    raise self._left()
+        except errors.WorkerError as error:
+            _log.info("take_back_not_heard", attempt=self.id, worker=self.link.worker.id, reason=error.message)
+        self.wanted_by, self._look_now = None, True
+
+    def _left(self) -> _Over:
+        """It never began here: that costs no try, and nobody is to blame."""
+        self.taken_back = True
+        if self.cancel_asked:
+            return self._over(_end(Outcome.CANCELED, "canceled"))
+        end = _end(Outcome.RELEASED, self.leaving or "taken back")
+        return _Over(self._ending(end, started_at=None, made=endings.Made(avoid=False, at_once=True)))
 
     def _wait_seconds(self, canceled_at: float) -> float:
         if self._to_stop:

@@ -19,7 +19,19 @@ from urllib.parse import urlsplit
 import structlog
 
 from gateway import assets, ports
-from gateway.dispatch import cleaning, drive, fleet, foresight, inputs, learning, leasing, link, tools, watching
+from gateway.dispatch import (
+    balancing,
+    cleaning,
+    drive,
+    fleet,
+    foresight,
+    inputs,
+    learning,
+    leasing,
+    link,
+    tools,
+    watching,
+)
 from gateway.domain import durations, errors, fitting, model, pauses, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
@@ -96,6 +108,13 @@ class Dispatch:
             sharing=self._fleet.sharing,
             post_seconds=options.post,
             ahead=options.ahead,
+        )
+        self._balance = balancing.Balance(
+            fleet=self._fleet,
+            foresight=self._foresight,
+            learning=self._learning,
+            clock=ties.clock,
+            look_again=self._wake,
         )
         self._leasing = self._made_leasing()
         self._tend_now = asyncio.Event()
@@ -327,7 +346,7 @@ class Dispatch:
         self._ties.bus.signal(model.WorkQueued())
 
     def _place_freed(self) -> None:
-        if self._waiting:
+        if self._waiting or self._balance.is_uneven():
             self._wake()
 
     async def _place(self) -> None:
@@ -370,6 +389,7 @@ class Dispatch:
                 self._start(claim, alone=claim.job_id in choose.alone)
             if not claimed.claims or not claimed.waiting:
                 self._waiting = claimed.waiting
+                self._balance.look(self._requirements, self._paused)
                 return
 
     async def _is_paused(self) -> bool:

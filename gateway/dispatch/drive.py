@@ -59,7 +59,7 @@ class Driver:
             known=member.known,
             tools=self.tools,
             on_free=free,
-            on_start=lambda: self._foresee_end(member, run),
+            on_start=lambda: self._started(member, run),
             make_room=lambda: self._make_room(member, claim),
             may_post=lambda: member.leased_until > self.tools.clock() + self.post_seconds,
             was_restarted=lambda since: _was_restarted(member, since),
@@ -76,8 +76,9 @@ class Driver:
         self._tasks[run.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
 
-    def _foresee_end(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
-        """Have the next job sent a moment before this one is expected to end."""
+    def _started(self, member: fleet.Member, run: attempt.AttemptRun) -> None:
+        """It runs: have the next job sent a moment before this one is expected to end."""
+        self.tools.foresight.started(run.claim)
         seconds = self.tools.foresight.takes(run.claim) if self.ahead else None
         if seconds is not None:
             lead = self.ahead + self.tools.foresight.delay(member.worker.id)
@@ -152,13 +153,15 @@ class Driver:
             _log.warning("settle_fenced", job=run.claim.job_id, attempt=run.id, reason=error.message)
         finally:
             member.runs.pop(run.id, None)
-            self.tools.foresight.ended(run.claim, posted=run.posted_at is not None)
+            self.tools.foresight.ended(run.claim, posted=run.posted_at is not None and not run.taken_back)
 
     def _settled(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending, job: model.Job) -> None:
         edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"
-        log = _log.info if ending.outcome is Outcome.SUCCEEDED else _log.warning
+        log = _log.info if ending.outcome is Outcome.SUCCEEDED or run.taken_back else _log.warning
         log(edge, job=job.id, attempt=run.id, worker=member.worker.id, outcome=ending.outcome, reason=ending.reason)
         member.jobs_since += 1
+        if run.taken_back and ending.outcome is Outcome.RELEASED:
+            self.tools.foresight.tally.decisions["stolen"] += 1
         if ending.outcome is Outcome.SUCCEEDED:
             member.jobs_done += 1
             member.family = run.claim.family

@@ -28,6 +28,7 @@ class Made:
     reused: bool = False
     room: model.Room | None = None
     avoid: bool = True
+    at_once: bool = False  #: it may be claimed again at once
 
 
 NOTHING: Final = Made()
@@ -47,7 +48,7 @@ def ending(end: verdict.Verdict, claim: model.Claim, times: Times, made: Made, w
         error=end.error or lost,
         outputs=made.outputs,
         outputs_reused=made.reused,
-        retry_at=_retry_at(end.outcome, claim, with_, now),
+        retry_at=None if made.at_once else _retry_at(end.outcome, claim, with_, now),
         avoid=made.avoid,
         room=made.room if end.outcome in RETRYABLE else claim.room,
     )

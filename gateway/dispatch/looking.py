@@ -25,6 +25,13 @@ class Present:
 Found = history.HistoryEntry | Present | Missing
 
 
+async def withdraw(client: ports.WorkerClient, prompt_id: model.AttemptId) -> Found:
+    """Take it out of the worker's queue unless it has begun; what the worker knows of it then. WorkerError: it may have
+    left the queue or not."""
+    await client.withdraw(prompt_id)
+    return await look(client, prompt_id, history_first=False)
+
+
 async def look(client: ports.WorkerClient, prompt_id: model.AttemptId, *, history_first: bool) -> Found:
     """What the worker knows of it; with `history_first` one request does when it has ended. WorkerError."""
     if history_first:

@@ -333,6 +333,7 @@ class Claim:
     requirements_key: str = ""
     size: int = 0
     tries: int = 0  #: attempts spent before this one
+    avoid: frozenset[WorkerId] = frozenset()  #: workers that lost it before
     room: Room | None = None
     limits: Limits = Limits()
     sketch: Sketch = UNKNOWN
