@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import claims, engines
+from gateway.adapters.store import engines, windows
 from gateway.domain import errors, model
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import sketch
@@ -60,15 +60,15 @@ async def test_jobs_of_a_class_that_an_idle_worker_is_warm_for_are_seen_behind_t
 ) -> None:
     """However many jobs of another class are before them; and only a few of them, so that a claim stays cheap."""
     for _ in range(2):
-        await store.jobs.submit([kit.new_job(clock) for _ in range(claims.WINDOW)])
+        await store.jobs.submit([kit.new_job(clock) for _ in range(windows.WINDOW)])
     behind = await store.jobs.submit([kit.new_job(clock, requirements=kit.RARE) for _ in range(40)])
     slots = await kit.lease(store, "w0")
-    assert len(await offered(store, clock, slots)) == claims.WINDOW
+    assert len(await offered(store, clock, slots)) == windows.WINDOW
     warm = [replace(slot, warm=frozenset({kit.RARE.key})) for slot in slots]
     seen = await offered(store, clock, warm)
-    assert [job.job_id for job in seen[claims.WINDOW :]] == [job.id for job in behind[: claims.WARM_WINDOW]]
+    assert [job.job_id for job in seen[windows.WINDOW :]] == [job.id for job in behind[: windows.WARM_WINDOW]]
     at_head = [replace(slot, warm=frozenset({kit.PLAIN.key})) for slot in slots]
-    assert len(await offered(store, clock, at_head)) == claims.WINDOW
+    assert len(await offered(store, clock, at_head)) == windows.WINDOW
 
 
 async def test_what_placement_needs_of_a_graph_comes_with_candidate_and_claim(
@@ -99,7 +99,7 @@ async def test_a_claim_tells_whether_anything_waits(store: ports.Store, clock: k
     await kit.submit_one(store, clock, requirements=kit.RARE)
     await kit.submit_one(store, clock)
     assert await waiting(plain)  # a job that only another worker can run waits too
-    await store.jobs.submit([kit.new_job(clock) for _ in range(claims.WINDOW * 2)])
+    await store.jobs.submit([kit.new_job(clock) for _ in range(windows.WINDOW * 2)])
     assert await waiting(plain, other)
 
 
@@ -173,7 +173,7 @@ async def test_a_heavier_tenant_gets_more_turns(store: ports.Store, clock: kit.C
 
 
 async def test_capped_tenants_wait_and_hide_nobody(store: ports.Store, clock: kit.Clock, store_url: str) -> None:
-    await store.jobs.submit([kit.new_job(clock, tenant=kit.OTHER, priority=9) for _ in range(claims.WINDOW + 5)])
+    await store.jobs.submit([kit.new_job(clock, tenant=kit.OTHER, priority=9) for _ in range(windows.WINDOW + 5)])
     await kit.submit_one(store, clock)
     alter(store_url, "UPDATE tenants SET max_running = 2 WHERE id = 'other'")
     slots = await kit.lease(store, "w0", "w1", "w2", "w3")
@@ -195,7 +195,7 @@ async def test_a_tenants_queue_can_be_bounded(store: ports.Store, clock: kit.Clo
 
 
 async def test_jobs_that_cannot_run_here_never_hide_others(store: ports.Store, clock: kit.Clock) -> None:
-    await store.jobs.submit([kit.new_job(clock, requirements=kit.RARE) for _ in range(claims.WINDOW * 3)])
+    await store.jobs.submit([kit.new_job(clock, requirements=kit.RARE) for _ in range(windows.WINDOW * 3)])
     behind = await kit.submit_one(store, clock)
     plain_only, all_kinds = (
         *await kit.lease(store, "w0", accepts=[kit.PLAIN]),
@@ -204,14 +204,14 @@ async def test_jobs_that_cannot_run_here_never_hide_others(store: ports.Store, c
     assert [candidate.job_id for candidate in await offered(store, clock, [plain_only])] == [behind.id]
     seen = await offered(store, clock, [all_kinds, plain_only])
     assert behind.id in {candidate.job_id for candidate in seen}
-    assert len(seen) == claims.WINDOW + 1
+    assert len(seen) == windows.WINDOW + 1
     taken = await kit.claim(store, [plain_only, all_kinds], clock)
     assert {claim.attempt.worker for claim in taken} == {"w0", "w1"}
 
 
 async def test_windows_of_several_classes_are_merged_in_fair_order(store: ports.Store, clock: kit.Clock) -> None:
     kinds = [Requirements(classes=frozenset({f"Node{number}"})) for number in range(5)]
-    await store.jobs.submit([kit.new_job(clock, requirements=kit.RARE) for _ in range(claims.WINDOW)])
+    await store.jobs.submit([kit.new_job(clock, requirements=kit.RARE) for _ in range(windows.WINDOW)])
     jobs = await store.jobs.submit([kit.new_job(clock, requirements=kinds[n % 5]) for n in range(20)])
     seen = await offered(store, clock, await kit.lease(store, "w0", accepts=[*kinds, kit.PLAIN]))
     assert [candidate.job_id for candidate in seen] == [job.id for job in jobs]

@@ -1,78 +1,32 @@
 """Giving queued jobs to idle workers, in one transaction.
 
-Candidates are read in fair order through small windows. The head of the queue is one window for all; only when
-jobs in it cannot run on the workers that ask does each class of requirements get a window of its own, so that any
-number of jobs which only a busy worker can run never hide the others, and a claim stays cheap at any depth. Where
-tenants that run as much as they may fill such a window, each other tenant's lane (its jobs of that class) is read from
-its own head. Jobs of what is paused lie below the windows (see pausing.py). Who
-gets what is the pure function's to say; a job is taken by compare-and-set, and its attempt is written before
-anything is sent.
+Candidates are read in fair order through small windows (see windows.py); jobs of what is paused lie below them (see
+pausing.py). Who gets what is the pure function's to say; a job is taken by compare-and-set, and its attempt is written
+before anything is sent.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import heapq
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gateway import ports
-from gateway.adapters.store import edges, known, owing, pausing, rows, schema, statements
+from gateway.adapters.store import edges, owing, pausing, rows, schema, statements, windows
 from gateway.domain import model, pauses, webhooks
 from gateway.domain.costs import sketch as sketches
 from gateway.domain.states import Edge, JobStatus
 
-WINDOW: Final = 64
-WARM_WINDOW: Final = 16  #: jobs that are looked at of a class whose models an idle worker holds
-WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
-ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
-LANES: Final = 16  #: tenants whose jobs are read by one statement
 SINKING: Final = 3  #: times that one claim meets jobs of what is paused, at most
 
 _jobs = schema.jobs
 _workers = schema.workers
 _tenants = schema.tenants
 _open = schema.attempts.c.ended_at.is_(None)
-
-_QUEUED: Final = (
-    sa.select(
-        _jobs.c.id,
-        _jobs.c.tenant,
-        _jobs.c.requirements,
-        _jobs.c.priority,
-        _jobs.c.vt,
-        _jobs.c.created_at,
-        _jobs.c.avoid,
-        _jobs.c.attempts,
-        _jobs.c.not_before,
-        _jobs.c.template,
-        _jobs.c.size,
-        _jobs.c.room,
-        _jobs.c.sketch,
-    )
-    .where(
-        _jobs.c.status == schema.QUEUED,
-        _jobs.c.priority > schema.FLOOR,
-        _jobs.c.not_before <= sa.bindparam("now"),
-    )
-    .order_by(_jobs.c.priority.desc(), _jobs.c.vt, _jobs.c.id)
-    .limit(sa.bindparam("window"))
-)
-_OF_CLASS: Final = _QUEUED.where(_jobs.c.requirements == sa.bindparam("key"))
-
-
-def _lane(number: int) -> sa.Select[Any]:
-    """The first jobs of one tenant in a class."""
-    whole = _OF_CLASS.where(_jobs.c.tenant == sa.bindparam(f"tenant{number}")).subquery(f"lane{number}")
-    return sa.select(*whole.c)
-
-
-_OF_LANE: Final = _lane(0)
-_OF_LANES: Final = sa.union_all(*(_lane(number) for number in range(LANES)))
-_TENANTS_OF_CLASS: Final = known.hops(_jobs.c.tenant, _jobs.c.requirements == sa.bindparam("key"))
 
 #: The workers whose lease this boot holds; locked so that a take-over waits for the claim, and then finds it.
 HELD_WORKERS: Final = (
@@ -87,12 +41,11 @@ _CAPS: Final = (
     .order_by(_tenants.c.id)
     .with_for_update()
 )
-_whose = (_jobs.c.tenant + "").label("tenant")  #: no column of an index, which would lead through all jobs
+#: Whose each open attempt is; the tenant as no column of an index, which would lead through all jobs.
 _RUNNING: Final = (
-    sa.select(_whose, sa.func.count().label("n"))
+    sa.select((_jobs.c.tenant + "").label("tenant"))
     .join_from(schema.attempts, _jobs, _jobs.c.id == schema.attempts.c.job_id)
     .where(_open)
-    .group_by(_whose)
 )
 _ADD_ATTEMPTS: Final = sa.insert(schema.attempts)
 
@@ -108,6 +61,7 @@ _CLAIMED: Final = (
         _jobs.c.requirements,
         _jobs.c.size,
         _jobs.c.tries,
+        _jobs.c.avoid,
         _jobs.c.room,
         _jobs.c.run_limit,
         _jobs.c.idle_limit,
@@ -146,60 +100,19 @@ class Ask:
     paused: pauses.Pauses = field(default_factory=pauses.Pauses)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Windows:
-    """Queued jobs in fair order, and how many jobs of any kind could run now, as far as a window tells."""
-
-    rows: Sequence[rows.Row]
-    due: int
-
-
-class Seen:
-    """The candidates of the last claim: most are candidates of the next one too."""
-
-    def __init__(self) -> None:
-        self._last: Mapping[tuple[str, int], model.Candidate] = {}
-
-    def candidates(self, queued: Iterable[rows.Row]) -> Sequence[model.Candidate]:
-        """What placement sees of these rows. A candidate only changes with the number of its attempts."""
-        last = self._last
-        seen: dict[tuple[str, int], model.Candidate] = {}
-        for row in queued:
-            key = (row.id, row.attempts)
-            seen[key] = last.get(key) or _candidate(row)
-        self._last = seen
-        return list(seen.values())
-
-
-def _candidate(row: rows.Row) -> model.Candidate:
-    return model.Candidate(
-        job_id=row.id,
-        tenant=row.tenant,
-        requirements_key=row.requirements,
-        priority=row.priority,
-        created_at=row.created_at,
-        avoid=frozenset(row.avoid or ()),
-        since=row.not_before,
-        template=row.template,
-        size=row.size,
-        room=rows.room(row.room),
-        sketch=sketches.Sketch.unpack(row.sketch),
-    )
-
-
-def claim(tx: statements.Transaction, ask: Ask, seen: Seen) -> model.Claimed:
+def claim(tx: statements.Transaction, ask: Ask, seen: windows.Seen) -> model.Claimed:
     """Claim what `choose` assigns; assignments that lost a race are left out."""
     slots = _held(tx, ask)
     if not slots:
         return model.Claimed(claims=(), waiting=True)  # for all we know
     room = _room(tx)
-    windows = _unpaused(tx, ask, slots, room)
-    found = {row.id: row for row in windows.rows}
-    assignments = ask.choose(seen.candidates(windows.rows), slots) if found else ()
+    found, candidates = _unpaused(tx, ask, slots, room, seen)
+    assignments = ask.choose(candidates, slots) if candidates else ()
+    by_id = {row.id: row for row in found.rows} if assignments else {}
     by_worker = {slot.worker: slot for slot in slots}
     taken: list[dict[str, Any]] = []
     for assignment in assignments:
-        job = found[assignment.job_id]
+        job = by_id[assignment.job_id]
         if room.get(job.tenant, 1) <= 0:
             continue
         attempt = _take(tx, job, by_worker[assignment.worker], reason=assignment.reason, ask=ask)
@@ -208,27 +121,29 @@ def claim(tx: statements.Transaction, ask: Ask, seen: Seen) -> model.Claimed:
             if job.tenant in room:
                 room[job.tenant] -= 1
     return model.Claimed(
-        claims=_claims(tx, taken), waiting=any(left <= 0 for left in room.values()) or windows.due > len(taken)
+        claims=_claims(tx, taken), waiting=any(left <= 0 for left in room.values()) or found.due > len(taken)
     )
 
 
-def _unpaused(tx: statements.Transaction, ask: Ask, slots: Sequence[model.Slot], room: Mapping[str, int]) -> _Windows:
-    """The windows without jobs of what is paused; those that came after the pause are sunk now."""
-    windows = _windows(tx, slots, now=ask.now, room=room)
-    if not ask.paused.hold_jobs:
-        return windows
-    for _ in range(SINKING):
-        kept = [row for row in windows.rows if not ask.paused.holds(row.tenant, row.template)]
-        if len(kept) == len(windows.rows) or not pausing.sink(tx):
-            break
-        windows = _windows(tx, slots, now=ask.now, room=room)
-    kept = [row for row in windows.rows if not ask.paused.holds(row.tenant, row.template)]
-    return dataclasses.replace(windows, rows=kept)
+def _unpaused(
+    tx: statements.Transaction, ask: Ask, slots: Sequence[model.Slot], room: Mapping[str, int], seen: windows.Seen
+) -> tuple[windows.Windows, Sequence[model.Candidate]]:
+    """The windows, and their candidates without those of what is paused; such as came after the pause sink now."""
+    for left in reversed(range(SINKING + 1)):
+        found = windows.read(tx, slots, now=ask.now, room=room)
+        candidates = seen.candidates(tx, found.rows)
+        if not ask.paused.hold_jobs:
+            return found, candidates
+        kept = [one for one in candidates if not ask.paused.holds(one.tenant, one.template)]
+        if len(kept) == len(candidates) or not left or not pausing.sink(tx):
+            return found, kept
+    raise AssertionError("the last look returns")
 
 
-def look(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float) -> list[model.Candidate]:
+def look(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float) -> Sequence[model.Candidate]:
     """What a claim for these places would let placement see."""
-    return [_candidate(row) for row in _windows(tx, slots, now=now, room={}).rows]
+    found = windows.read(tx, slots, now=now, room={})
+    return windows.Seen().candidates(tx, found.rows)
 
 
 def adopt(tx: statements.Transaction, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:
@@ -261,116 +176,8 @@ def _room(tx: statements.Transaction) -> dict[str, int]:
     caps = {row.id: row.max_running for row in tx.execute(_CAPS)}
     if not caps:
         return {}
-    running = {row.tenant: row.n for row in tx.execute(_RUNNING)}
-    return {tenant: cap - running.get(tenant, 0) for tenant, cap in caps.items()}
-
-
-def _windows(
-    tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, room: Mapping[str, int]
-) -> _Windows:
-    """The windows of all slots together, with no more jobs of a capped tenant than there is `room` for."""
-    look_at = _Look(tx=tx, now=now, room=room)
-    seen = tx.execute(_QUEUED, {"now": now, "window": WINDOW}).all()
-    head = look_at.runnable(seen)
-    is_deep = len(seen) == WINDOW
-    look_at.crowded = frozenset({row.requirements for row in seen if len(head) < ENOUGH})
-    due = len(head) + is_deep  # behind a full window there may be more
-    at_head = {row.requirements for row in head}
-    is_crowded = is_deep and len(head) < ENOUGH
-    warm = _warm_behind(slots, at_head) if is_deep else ()
-    if not warm and not is_crowded and all(at_head <= slot.accepts for slot in slots):
-        return _Windows(rows=head, due=due)
-    queued: list[str] | None = None
-    found: dict[str, rows.Row] = {row.id: row for key in warm for row in look_at.of_class(key)[:WARM_WINDOW]}
-    for accepts in {slot.accepts for slot in slots}:
-        mine = [row for row in head if row.requirements in accepts]
-        if is_deep and (is_crowded or len(mine) < len(head)):  # something at the head cannot run here: look behind it
-            queued = queued if queued is not None else list(tx.execute(known.QUEUED_KEYS).scalars())
-            mine = _merge([look_at.of_class(key) for key in queued if key in accepts])
-        found.update((row.id, row) for row in mine)
-    return _Windows(rows=sorted(found.values(), key=_fair), due=due)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Look:
-    """Behind the head of the queue, for one claim."""
-
-    tx: statements.Transaction
-    now: float
-    room: Mapping[str, int]  #: how many more jobs of a capped tenant may run
-    crowded: frozenset[str] = frozenset()  #: classes that full tenants are known to have at the head
-    classes: dict[str, Sequence[rows.Row]] = field(default_factory=dict[str, Sequence[rows.Row]])
-
-    def runnable(self, found: Sequence[rows.Row]) -> Sequence[rows.Row]:
-        """The first ones of each tenant, as many as may run."""
-        if not self.room:
-            return found
-        left = dict(self.room)
-        kept: list[rows.Row] = []
-        for row in found:
-            if left.get(row.tenant, 1) > 0:
-                kept.append(row)
-                if row.tenant in left:
-                    left[row.tenant] -= 1
-        return kept
-
-    def of_class(self, key: str) -> Sequence[rows.Row]:
-        """The first jobs of a class."""
-        if key not in self.classes:
-            self.classes[key] = self._of_lanes(key) if key in self.crowded else self._of_window(key)
-        return self.classes[key]
-
-    def _of_window(self, key: str) -> Sequence[rows.Row]:
-        """The same by one window, unless full tenants have most of it."""
-        seen = self.tx.execute(_OF_CLASS, self._values(key, WINDOW)).all()
-        kept = self.runnable(seen)
-        return self._of_lanes(key) if len(seen) == WINDOW and len(kept) < ENOUGH else kept
-
-    def _of_lanes(self, key: str) -> Sequence[rows.Row]:
-        """The first jobs of a class, tenant by tenant."""
-        tenants = [
-            one for one in self.tx.execute(_TENANTS_OF_CLASS, {"key": key}).scalars() if self.room.get(one, 1) > 0
-        ]
-        each = max(2, 2 * WINDOW // max(1, len(tenants)))
-        found: list[rows.Row] = []
-        for start in range(0, len(tenants), LANES):
-            group = [*tenants[start : start + LANES], *[None] * LANES][:LANES]
-            values = {f"tenant{number}": tenant for number, tenant in enumerate(group)}
-            found += self.tx.execute(_OF_LANES, {**self._values(key, each), **values}).all()
-        lanes: dict[str, Sequence[rows.Row]] = {}
-        for row in found:
-            lanes[row.tenant] = [*lanes.get(row.tenant, ()), row]
-        return self.runnable(self._deepened(key, lanes, each))
-
-    def _deepened(self, key: str, lanes: dict[str, Sequence[rows.Row]], each: int) -> Sequence[rows.Row]:
-        """The lanes merged. One that ends too early because only `each` of it was read is read deeper: a tenant with
-        a larger share may have most of what is next."""
-        cut = sorted((_fair(lane[-1]), tenant) for tenant, lane in lanes.items() if len(lane) == each)
-        merged = _merge(list(lanes.values()))
-        for end, tenant in cut:
-            if len(merged) < ENOUGH or end >= _fair(merged[ENOUGH - 1]):
-                break
-            values = {**self._values(key, WINDOW), "tenant0": tenant}
-            lanes[tenant] = self.tx.execute(_OF_LANE, values).all()
-            merged = _merge(list(lanes.values()))
-        return merged
-
-    def _values(self, key: str, window: int) -> dict[str, Any]:
-        return {"now": self.now, "window": window, "key": key}
-
-
-def _warm_behind(slots: Sequence[model.Slot], at_head: Set[str]) -> list[str]:
-    """Classes that these workers hold the models of, and of which no job is at the head: one may be behind it."""
-    return sorted({key for slot in slots if at_head.isdisjoint(slot.warm) for key in slot.warm})[:WARM_CLASSES]
-
-
-def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
-    merged = heapq.merge(*windows, key=_fair)
-    return [row for row, _ in zip(merged, range(WINDOW), strict=False)]
-
-
-def _fair(row: rows.Row) -> tuple[int, float, str]:
-    return (-row.priority, row.vt, row.id)
+    running = Counter(tx.execute(_RUNNING).scalars())
+    return {tenant: cap - running[tenant] for tenant, cap in caps.items()}
 
 
 def _take(
@@ -432,6 +239,7 @@ def _claim(row: rows.Row, *, resumed: bool) -> model.Claim:
         requirements_key=row.requirements,
         size=row.size,
         tries=row.tries,
+        avoid=frozenset(row.avoid or ()),
         room=rows.room(row.room),
         limits=model.Limits(run=row.run_limit, idle=row.idle_limit),
         sketch=sketches.Sketch.unpack(row.sketch),

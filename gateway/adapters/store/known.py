@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -18,19 +18,19 @@ _jobs = schema.jobs
 _table = schema.requirements
 
 
-def hops(column: sa.Column[str], *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The distinct values of queued jobs, by hopping from one to the next along the index.
+def hops(column: sa.Column[str], *conditions: sa.ColumnElement[bool]) -> sa.CTE:
+    """The distinct values of queued jobs (`key`), by hopping from one to the next along the index.
 
     Not by min(), for which PostgreSQL reads all of them before the table was analyzed for the first time.
     """
     first = sa.select(column).where(_jobs.c.status == schema.QUEUED, *conditions).order_by(column).limit(1)
     found = sa.select(first.scalar_subquery().label("key")).cte("hops", recursive=True)
     following = first.where(column > found.c.key).correlate(found)
-    found = found.union_all(sa.select(following.scalar_subquery()).where(found.c.key.is_not(None)))
-    return sa.select(found.c.key).where(found.c.key.is_not(None))
+    return found.union_all(sa.select(following.scalar_subquery()).where(found.c.key.is_not(None)))
 
 
-QUEUED_KEYS: Final = hops(_jobs.c.requirements)
+_queued_keys = hops(_jobs.c.requirements)
+QUEUED_KEYS: Final = sa.select(_queued_keys.c.key).where(_queued_keys.c.key.is_not(None))
 _RUNNING_KEYS: Final = (
     sa.select(_jobs.c.requirements)
     .join(schema.attempts, schema.attempts.c.job_id == _jobs.c.id)

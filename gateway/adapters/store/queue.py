@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway import ports
-from gateway.adapters.store import canceling, claims, evicting, known, owing, pausing, retention, rows, settling, units
+from gateway.adapters.store import (
+    canceling,
+    claims,
+    evicting,
+    known,
+    owing,
+    pausing,
+    retention,
+    rows,
+    settling,
+    units,
+    windows,
+)
 from gateway.domain import model, pauses
 from gateway.domain.comfy.graph import Requirements
 
@@ -32,7 +44,7 @@ class Queue:
         self._bell = bell
         self._boot = boot
         self._clock = clock
-        self._seen = claims.Seen()
+        self._seen = windows.Seen()
 
     async def requirements(self) -> Mapping[str, Requirements]:
         """Requirement keys that queued and running jobs have, with their meaning; at most a second old."""

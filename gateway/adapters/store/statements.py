@@ -205,7 +205,8 @@ def _converting(make: MakeRow, converts: Sequence[tuple[int, Convert]]) -> MakeR
     def converted(row: Sequence[Any]) -> Any:
         cells = list(row)
         for index, convert in converts:
-            cells[index] = convert(cells[index])
+            if cells[index] is not None:  # NULL is None, whatever the type
+                cells[index] = convert(cells[index])
         return make(cells)
 
     return converted

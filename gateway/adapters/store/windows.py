@@ -1,0 +1,242 @@
+"""What a claim reads of the queue: small windows in fair order, at any depth.
+
+The head of the queue is one window for all. Only when jobs in it cannot run on the workers that ask does each class of
+requirements get a window of its own, so that any number of jobs which only a busy worker can run never hide the
+others. Where tenants that run as much as they may fill such a window, each other tenant's lane (its jobs of that
+class) is read from its own head: first the heads of all, then what is behind those that come first.
+
+Windows have only what order needs. The rest of a job is read by `Seen` when it is first met: most that one claim sees,
+the next one sees again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from gateway.adapters.store import known, rows, schema, statements
+from gateway.domain import model
+from gateway.domain.costs import sketch as sketches
+
+WINDOW: Final = 64
+WARM_WINDOW: Final = 16  #: jobs that are looked at of a class whose models an idle worker holds
+WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
+ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
+LANES: Final = ENOUGH  #: the first ENOUGH jobs of a class are in the lanes whose heads are the first ENOUGH
+
+_jobs = schema.jobs
+_ORDER: Final = (_jobs.c.priority.desc(), _jobs.c.vt, _jobs.c.id)
+_PLACE: Final = ("id", "tenant", "requirements", "priority", "vt", "attempts")
+_MORE: Final = ("id", "created_at", "avoid", "not_before", "template", "size", "room", "sketch")
+
+
+def _columns(names: Sequence[str]) -> sa.Select[Any]:
+    return sa.select(*(_jobs.c[name] for name in names))
+
+
+def _is_due(jobs: sa.FromClause) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        jobs.c.status == schema.QUEUED, jobs.c.priority > schema.FLOOR, jobs.c.not_before <= sa.bindparam("now")
+    )
+
+
+_QUEUED: Final = _columns(_PLACE).where(_is_due(_jobs)).order_by(*_ORDER).limit(sa.bindparam("window"))
+_OF_CLASS: Final = _QUEUED.where(_jobs.c.requirements == sa.bindparam("key"))
+
+
+def _lane(number: int) -> sa.Select[Any]:
+    """The first jobs of one tenant in a class."""
+    whole = _OF_CLASS.where(_jobs.c.tenant == sa.bindparam(f"tenant{number}")).subquery(f"lane{number}")
+    return sa.select(*whole.c)
+
+
+_OF_LANE: Final = _lane(0)
+_OF_LANES: Final = sa.union_all(*(_lane(number) for number in range(LANES)))
+
+
+def _heads() -> sa.Select[Any]:
+    """The first job of each tenant in a class."""
+    of_class = _jobs.c.requirements == sa.bindparam("key")
+    tenants = known.hops(_jobs.c.tenant, of_class)
+    lane = _jobs.alias("lane")
+    first = (
+        sa.select(lane.c.id)
+        .where(_is_due(lane), lane.c.requirements == sa.bindparam("key"), lane.c.tenant == tenants.c.key)
+        .order_by(lane.c.priority.desc(), lane.c.vt, lane.c.id)
+        .limit(1)
+        .correlate(tenants)
+        .scalar_subquery()
+    )
+    return _columns(_PLACE).join_from(tenants, _jobs, _jobs.c.id == first).where(tenants.c.key.is_not(None))
+
+
+_HEADS: Final = _heads()
+_REST: Final = _columns(_MORE).where(_jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Queued jobs in fair order, and how many jobs of any kind could run now, as far as a window tells."""
+
+    rows: Sequence[rows.Row]
+    due: int
+
+
+class Seen:
+    """The candidates of the last claim: most are candidates of the next one too."""
+
+    def __init__(self) -> None:
+        self._last: Mapping[tuple[str, int, int], model.Candidate] = {}
+
+    def candidates(self, tx: statements.Transaction, queued: Sequence[rows.Row]) -> Sequence[model.Candidate]:
+        """What placement sees of these rows. A candidate only changes with its priority and the number of its attempts;
+        one that was just taken by another gateway may be missing."""
+        last = self._last
+        new = [row for row in queued if _version(row) not in last]
+        made = {row.id: _candidate(row, more) for row, more in _with_more(tx, new)}
+        found = [(_version(row), last.get(_version(row)) or made.get(row.id)) for row in queued]
+        self._last = seen = {version: candidate for version, candidate in found if candidate is not None}
+        return list(seen.values())
+
+
+def _version(row: rows.Row) -> tuple[str, int, int]:
+    return row.id, row.attempts, row.priority
+
+
+def _with_more(tx: statements.Transaction, queued: Sequence[rows.Row]) -> list[tuple[rows.Row, rows.Row]]:
+    """The rows with what windows leave out. Lists of ids have few lengths, so that few statements are compiled."""
+    by_id = {row.id: row for row in queued}
+    found: list[tuple[rows.Row, rows.Row]] = []
+    for start in range(0, len(queued), WINDOW):
+        ids = [row.id for row in queued[start : start + WINDOW]]
+        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+        found += [(by_id[more.id], more) for more in tx.execute(_REST, {"ids": ids})]
+    return found
+
+
+def _candidate(row: rows.Row, more: rows.Row) -> model.Candidate:
+    return model.Candidate(
+        job_id=row.id,
+        tenant=row.tenant,
+        requirements_key=row.requirements,
+        priority=row.priority,
+        created_at=more.created_at,
+        avoid=frozenset(more.avoid or ()),
+        since=more.not_before,
+        template=more.template,
+        size=more.size,
+        room=rows.room(more.room),
+        sketch=sketches.Sketch.unpack(more.sketch),
+    )
+
+
+def read(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, room: Mapping[str, int]) -> Windows:
+    """The windows of all slots together, with no more jobs of a capped tenant than there is `room` for."""
+    look_at = _Look(tx=tx, now=now, room=room)
+    seen = tx.execute(_QUEUED, {"now": now, "window": WINDOW}).all()
+    head = look_at.runnable(seen)
+    is_deep = len(seen) == WINDOW
+    look_at.crowded = frozenset({row.requirements for row in seen if len(head) < ENOUGH})
+    due = len(head) + is_deep  # behind a full window there may be more
+    at_head = {row.requirements for row in head}
+    is_crowded = is_deep and len(head) < ENOUGH
+    warm = _warm_behind(slots, at_head) if is_deep else ()
+    if not warm and not is_crowded and all(at_head <= slot.accepts for slot in slots):
+        return Windows(rows=head, due=due)
+    queued: list[str] | None = None
+    found: dict[str, rows.Row] = {row.id: row for key in warm for row in look_at.of_class(key)[:WARM_WINDOW]}
+    for accepts in {slot.accepts for slot in slots}:
+        mine = [row for row in head if row.requirements in accepts]
+        if is_deep and (is_crowded or len(mine) < len(head)):  # something at the head cannot run here: look behind it
+            queued = queued if queued is not None else list(tx.execute(known.QUEUED_KEYS).scalars())
+            mine = _merge([look_at.of_class(key) for key in queued if key in accepts])
+        found.update((row.id, row) for row in mine)
+    return Windows(rows=sorted(found.values(), key=_fair), due=due)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """Behind the head of the queue, for one claim."""
+
+    tx: statements.Transaction
+    now: float
+    room: Mapping[str, int]  #: how many more jobs of a capped tenant may run
+    crowded: frozenset[str] = frozenset()  #: classes that full tenants are known to have at the head
+    classes: dict[str, Sequence[rows.Row]] = field(default_factory=dict[str, Sequence[rows.Row]])
+
+    def runnable(self, found: Sequence[rows.Row]) -> Sequence[rows.Row]:
+        """The first ones of each tenant, as many as may run."""
+        if not self.room:
+            return found
+        left = dict(self.room)
+        kept: list[rows.Row] = []
+        for row in found:
+            if left.get(row.tenant, 1) > 0:
+                kept.append(row)
+                if row.tenant in left:
+                    left[row.tenant] -= 1
+        return kept
+
+    def of_class(self, key: str) -> Sequence[rows.Row]:
+        """The first jobs of a class."""
+        if key not in self.classes:
+            self.classes[key] = self._of_lanes(key) if key in self.crowded else self._of_window(key)
+        return self.classes[key]
+
+    def _of_window(self, key: str) -> Sequence[rows.Row]:
+        """The same by one window, unless full tenants have most of it."""
+        seen = self.tx.execute(_OF_CLASS, self._values(key, WINDOW)).all()
+        kept = self.runnable(seen)
+        return self._of_lanes(key) if len(seen) == WINDOW and len(kept) < ENOUGH else kept
+
+    def _of_lanes(self, key: str) -> Sequence[rows.Row]:
+        """The first jobs of a class, tenant by tenant."""
+        heads = [row for row in self.tx.execute(_HEADS, {"key": key, "now": self.now}) if self._has_room(row)]
+        heads.sort(key=_fair)
+        lanes: dict[str, Sequence[rows.Row]] = {row.tenant: [row] for row in heads}
+        first = [row.tenant for row in heads[:LANES]]
+        each = max(2, 2 * WINDOW // max(1, len(lanes)))
+        if first:
+            tenants = {f"tenant{number}": tenant for number, tenant in enumerate([*first, *[None] * LANES][:LANES])}
+            whole: dict[str, list[rows.Row]] = {tenant: [] for tenant in first}
+            for row in self.tx.execute(_OF_LANES, {**self._values(key, each), **tenants}):
+                whole[row.tenant].append(row)
+            lanes.update(whole)
+        return self.runnable(self._deepened(key, lanes, each))
+
+    def _has_room(self, row: rows.Row) -> bool:
+        return self.room.get(row.tenant, 1) > 0
+
+    def _deepened(self, key: str, lanes: dict[str, Sequence[rows.Row]], each: int) -> Sequence[rows.Row]:
+        """The lanes merged. One that ends too early because only `each` of it was read is read deeper: a tenant with
+        a larger share may have most of what is next."""
+        cut = sorted((_fair(lane[-1]), tenant) for tenant, lane in lanes.items() if len(lane) == each)
+        merged = _merge(list(lanes.values()))
+        for end, tenant in cut:
+            if len(merged) < ENOUGH or end >= _fair(merged[ENOUGH - 1]):
+                break
+            values = {**self._values(key, WINDOW), "tenant0": tenant}
+            lanes[tenant] = self.tx.execute(_OF_LANE, values).all()
+            merged = _merge(list(lanes.values()))
+        return merged
+
+    def _values(self, key: str, window: int) -> dict[str, Any]:
+        return {"now": self.now, "window": window, "key": key}
+
+
+def _warm_behind(slots: Sequence[model.Slot], at_head: Set[str]) -> list[str]:
+    """Classes that these workers hold the models of, and of which no job is at the head: one may be behind it."""
+    return sorted({key for slot in slots if at_head.isdisjoint(slot.warm) for key in slot.warm})[:WARM_CLASSES]
+
+
+def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
+    merged = heapq.merge(*windows, key=_fair)
+    return [row for row, _ in zip(merged, range(WINDOW), strict=False)]
+
+
+def _fair(row: rows.Row) -> tuple[int, float, str]:
+    return (-row.priority, row.vt, row.id)
