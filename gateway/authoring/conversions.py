@@ -1,8 +1,11 @@
-"""Editor's files become graphs by what a worker tells of its node classes. Each is converted once and kept."""
+"""Editor's files become graphs by what a worker tells of its node classes. Each is converted once and kept, until no
+worker describes these classes as they were described then: another ComfyUI's editor would post something else.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 
 import structlog
@@ -27,17 +30,36 @@ class Conversions:
         self._told: dict[model.WorkerId, Mapping[str, object]] = {}  #: while there is much to convert
 
     async def of(self, draft: drafts.Draft) -> records.Converted:
-        """The draft's graph. TemplateError with all that stands against it, in the words of the worker that comes
-        nearest; TemplateWaiting while no worker can be asked."""
+        """The draft's graph, as workers are now. TemplateError with all that stands against it, in the words of the
+        worker that comes nearest; TemplateWaiting while no worker can be asked."""
         if draft.workflow is not None:
             return draft.workflow
         key = await asyncio.to_thread(lambda: draft.conversion)
         kept = self._kept.get(key) or await self._ties.store.conversion(key)
-        if kept is None:
-            kept = await self._converted(draft)
+        if kept is None or self.is_outdated(kept):
+            kept = await self._anew(draft, kept)
             await self._ties.store.keep_conversion(key, kept)
         self._kept[key] = kept
         return kept
+
+    def is_outdated(self, converted: records.Converted) -> bool:
+        """Whether workers have all the classes, and none describes them as they were when this was converted. A worker
+        that has not told yet, or lacks one of them, has no say."""
+        catalogs = {catalog.digest: catalog for catalog in self._ties.workers().values() if catalog is not None}
+        told = [catalog.classes for catalog in catalogs.values() if converted.shapes.keys() <= catalog.classes.keys()]
+        same = (all(known[name].shape == shape for name, shape in converted.shapes.items()) for known in told)
+        return bool(told) and not any(same)
+
+    async def _anew(self, draft: drafts.Draft, before: records.Converted | None) -> records.Converted:
+        try:
+            made = await self._converted(draft)
+        except errors.TemplateWaiting:  # they went while we asked
+            if before is None:
+                raise
+            return before
+        if before is None or not _is_same(before, made):
+            return made
+        return dataclasses.replace(before, shapes=made.shapes)  # the same, whatever the nodes are called now
 
     def rest(self) -> None:
         """Nothing more is to be converted for now: let go of what workers told, which is large."""
@@ -74,3 +96,12 @@ class Conversions:
         except (errors.WorkerError, errors.NotFound) as error:
             _log.info("object_info_not_told", worker=worker, reason=error.message)
             return None
+
+
+def _is_same(one: records.Converted, other: records.Converted) -> bool:
+    """Whether both would run alike: the same classes with the same inputs."""
+    return one.titled == other.titled and _content(one) == _content(other)
+
+
+def _content(converted: records.Converted) -> Mapping[str, object]:
+    return {node: (each["class_type"], each["inputs"]) for node, each in converted.graph.items()}

@@ -259,6 +259,7 @@ class Shelf:
             self._stirred, self._catalogs = True, catalogs
             self._catalog = await asyncio.to_thread(joining.joined, catalogs)
             self._old.clear()
+            self._conversions.rest()
 
     async def _wanted(self) -> dict[str, making.Wanted]:
         """What each name should be made of."""
@@ -273,10 +274,17 @@ class Shelf:
         return {**self._files.shipped, **{name: draft for name, (_, draft) in added.items()}, **self._files.own}
 
     def _is_due(self, name: str, wanted: making.Wanted) -> bool:
-        """Whether this must be made anew; what could not be converted is tried whenever the workers changed."""
+        """Whether this must be made anew; what could not be converted, or would be converted otherwise now, whenever
+        the workers changed."""
         made = self._made.get(name)
-        waits = made is not None and made.problem is not None and isinstance(wanted, drafts.Draft)
-        return made is None or made.wanted is not wanted or name in self._due or (waits and self._stirred)
+        if made is None or made.wanted is not wanted or name in self._due:
+            return True
+        if not self._stirred or not isinstance(wanted, drafts.Draft):
+            return False
+        if made.problem is not None:
+            return True
+        is_saved = wanted.saved is not None
+        return is_saved and made.basis is not None and self._conversions.is_outdated(made.basis.converted)
 
     async def _make(self, wanted: Mapping[str, making.Wanted], first: str | None) -> dict[str, making.Made]:
         """All that answers to names now: what is due made anew as far as a second goes, the rest as it was."""

@@ -131,4 +131,4 @@ async def test_a_conversion_is_kept(opened: store_kit.OpenStore) -> None:
     await first.templates.keep_conversion("digest", one)
     await first.templates.keep_conversion("digest", two)
     again = await opened()
-    assert await again.templates.conversion("digest") == one
+    assert await again.templates.conversion("digest") == two

@@ -83,7 +83,7 @@ _CONVERSION: Final = sa.select(schema.template_conversions.c.graph).where(
 )
 _KEEP_CONVERSION: Final = sa.text(
     "INSERT INTO template_conversions (source, graph, created_at) VALUES (:source, :graph, :at)"
-    " ON CONFLICT (source) DO NOTHING"
+    " ON CONFLICT (source) DO UPDATE SET graph = excluded.graph, created_at = excluded.created_at"
 ).bindparams(*_words("source"), sa.bindparam("graph", type_=sa.LargeBinary))
 
 
@@ -149,7 +149,7 @@ class Templates:
         return None if found is None else records.Converted.from_dict(orjson.loads(zlib.decompress(found)))
 
     async def keep_conversion(self, source: str, converted: records.Converted) -> None:
-        """Remember a conversion."""
+        """Remember a conversion in place of the one before."""
         packed = zlib.compress(orjson.dumps(converted.as_dict()), 1)
         values = {"source": source, "graph": packed, "at": self._clock()}
         await self._run.write(lambda tx: tx.execute(_KEEP_CONVERSION, values))

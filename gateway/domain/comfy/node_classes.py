@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.domain.comfy import structure
+from gateway.domain.workflow import definitions
 
 COMBO = "COMBO"
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
@@ -60,6 +61,7 @@ class NodeClass:
     is_output: bool
     is_stock: bool
     module: str
+    shape: str = ""  #: a short name for what an editor draws of it
 
 
 Variants = tuple[tuple[str, tuple[tuple[str, InputSpec], ...]], ...]
@@ -91,6 +93,7 @@ class _Reader:
             is_output=entry.get("output_node") is True,
             is_stock=module.split(".")[0] in STOCK_MODULES,
             module=self._once(module),
+            shape=definitions.shape(entry),
         )
 
     def _inputs(self, sections: Any, *, only_mask: bool, owner: str) -> Iterator[tuple[str, InputSpec]]:

@@ -19,7 +19,8 @@ from gateway.domain.templates.dialects import definitions, primitives
 from gateway.domain.workflow import conversion
 
 _PINS: Final = "steps.json"  #: among what is kept of a pipeline: the versions of its steps' templates
-CONVERTER: Final = "1"  #: counts up when conversions must be made anew
+_SAVED: Final = "/saved.json"  #: among what is kept: the editor's file; no default file can be called so
+CONVERTER: Final = "2"  #: counts up when conversions must be made anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,8 +43,12 @@ class Draft:
         return hashlib.blake2b(f"{CONVERTER}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
 
     def content(self, converted: records.Converted) -> records.Content:
-        """What the template is made of, once there is a graph."""
-        return records.Content(workflow=converted, text=self.text, files=self.files)
+        """What the template is made of, once there is a graph; with what the editor saved, where no file has that."""
+        plain = dataclasses.replace(converted, shapes={})
+        files = dict(self.files)
+        if self.saved is not None and self.source is None:
+            files[_SAVED] = json.dumps(self.saved, separators=(",", ":")).encode()
+        return records.Content(workflow=plain, text=self.text, files=files)
 
     def face(self, find: facing.Find) -> model.Template:
         """The template that stands for the pipeline; TemplateError, TemplateWaiting."""
@@ -75,10 +80,11 @@ class Draft:
 def converted(draft_: Draft, info: Mapping[str, Any]) -> records.Converted:
     """What the editor's file becomes by this `GET /object_info`; TemplateError with all that stands against it."""
     try:
-        graph = conversion.convert(draft_.saved, definitions.known(info)).graph
+        made = conversion.convert(draft_.saved, definitions.known(info))
     except errors.InvalidRequest as error:
         raise errors.TemplateError(error.message, faults=error.faults) from None
-    return records.Converted(graph=graph, titled=primitives.of_editor_file(draft_.saved))
+    shapes = {name: shape for name, shape in made.shapes.items() if name in info}
+    return records.Converted(graph=made.graph, titled=primitives.of_editor_file(draft_.saved), shapes=shapes)
 
 
 def draft(
@@ -113,15 +119,19 @@ def pipeline(name: str, text: str, *, source: str | None = None, file: str) -> D
 
 
 def of_content(name: str, content: records.Content, *, pinned: bool = True) -> Draft:
-    """The draft of a version that was kept. One without any node is a pipeline's, with the templates it had; not
-    `pinned`, with those that its steps name."""
+    """The draft of a version that was kept, as it was. Not `pinned`, it is what was sent: the editor's file, to be
+    converted as workers are now; a pipeline with the templates that its steps name. One without any node is one."""
     if not content.workflow.graph:
         kept = pipeline(name, content.text, file=f"{name}.pipeline.toml")
         if not pinned:
             return kept
         return dataclasses.replace(kept, pipeline=_with_pins(kept.pipeline, content), files=content.files)
     described = sidecar.read_sidecar(content.text, f"{name}.toml") if content.text else sidecar.Sidecar()
-    return Draft(name=name, workflow=content.workflow, text=content.text, described=described, files=content.files)
+    files = {path: data for path, data in content.files.items() if path != _SAVED}
+    made = Draft(name=name, workflow=content.workflow, text=content.text, described=described, files=files)
+    if pinned or _SAVED not in content.files:
+        return made
+    return dataclasses.replace(made, workflow=None, saved=json.loads(content.files[_SAVED]))
 
 
 def _with_pins(pipeline: pipelines.Pipeline | None, content: records.Content) -> pipelines.Pipeline | None:

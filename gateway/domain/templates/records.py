@@ -27,17 +27,19 @@ class Converted:
     graph: graphs.Graph
     #: Inputs that titled primitives of the editor fed: these are not in the graph.
     titled: Mapping[model.Target, str] = field(default_factory=dict[model.Target, str])
+    #: The worker's classes that counted, with a short name for how it described each.
+    shapes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON of it."""
         titled = [[target.node, target.input, title] for target, title in self.titled.items()]
-        return {"graph": self.graph, "titled": titled}
+        return {"graph": self.graph, "titled": titled, "shapes": dict(self.shapes)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Converted:
         """What `as_dict` wrote."""
         titled = {model.Target(node, field): title for node, field, title in data["titled"]}
-        return cls(graph=graphs.Graph(data["graph"]), titled=titled)
+        return cls(graph=graphs.Graph(data["graph"]), titled=titled, shapes=data.get("shapes", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ Nothing here recurses, and everything is bounded, so that a hostile file costs l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.domain import errors
@@ -32,6 +32,8 @@ class Converted:
 
     graph: graphs.Graph
     unknown: tuple[errors.Fault, ...] = ()  #: nodes whose class the catalog does not have, when that was allowed
+    #: `definitions.shape` of each class that counted.
+    shapes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def convert(workflow: object, info: Mapping[str, Any], *, allow_unknown: bool = False) -> Converted:
@@ -50,7 +52,8 @@ def convert(workflow: object, info: Mapping[str, Any], *, allow_unknown: bool = 
     faults = [*conversion.faults, *(() if allow_unknown else conversion.unknown)]
     if faults:
         raise _refused(faults)
-    return Converted(graph=graphs.parse_graph(nodes), unknown=tuple(conversion.unknown))
+    graph = graphs.parse_graph(nodes)
+    return Converted(graph=graph, unknown=tuple(conversion.unknown), shapes=conversion.shapes)
 
 
 class _Conversion:
@@ -66,6 +69,11 @@ class _Conversion:
         self._hints: dict[str, str] = {}
         self.unknown: dict[errors.Fault, None] = {}  # each once: many inputs may meet the same fault
         self.faults: dict[errors.Fault, None] = {}
+
+    @property
+    def shapes(self) -> dict[str, str]:
+        """Of each class that counted and is described."""
+        return {name: shape for name, shape in self._classes.shapes.items() if shape}
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """The nodes of the graph; what is wrong is in `unknown` and `faults` then."""

@@ -6,6 +6,7 @@ the raw `GET /object_info` when a workflow uses it, so that converting one file 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ WIDGET_TYPES = frozenset({
     "TREESELECT", "MULTISELECT", "SELECTBUTTON", "CHART", "GALLERIA", "IMAGECOMPARE", "CURVE", "RANGE", "PAINTER",
     "BOUNDING_BOX", "BOUNDING_BOXES", "COLORS", "COMPOSITOR", DYNAMIC_COMBO,
     "LOAD_3D", "PREVIEW_3D", "WEBCAM", "AUDIO_RECORD", "AUDIO_UI", "AUDIOUPLOAD",
+})  # fmt: skip
+
+#: Options that change nothing about what a saved file becomes: bounds, words for people, and lists of files, which come
+#: and go. A dynamic combo's list counts, since it names inputs.
+_IDLE_OPTIONS = frozenset({
+    "options", "min", "max", "step", "round", "tooltip", "display", "display_name", "placeholder", "advanced", "lazy",
+    "multiline", "remote",
 })  # fmt: skip
 
 SEED_NAMES = frozenset({"seed", "noise_seed"})
@@ -70,6 +78,12 @@ class Input:
         listed = self.options.get("options")
         return listed if isinstance(listed, list) else ()
 
+    @property
+    def variants(self) -> tuple[Any, ...]:
+        """The keys of a dynamic combo's variants."""
+        chosen = self._choices() if self.type == DYNAMIC_COMBO else ()
+        return tuple(option.get("key") for option in chosen if isinstance(option, dict))
+
     def variant(self, key: Any) -> tuple[Input, ...]:
         """The inputs that a dynamic combo adds for this choice, named as a graph names them."""
         for option in self._choices():
@@ -94,6 +108,11 @@ class Classes:
     def __init__(self, info: Mapping[str, Any]) -> None:
         self._info = info
         self._read: dict[str, Definition | None] = {}
+
+    @property
+    def shapes(self) -> dict[str, str]:
+        """The shapes of all classes that were asked for, by name."""
+        return {name: shape(self._info.get(name)) for name in self._read}
 
     def get(self, name: str) -> Definition | None:
         """The class of this name, or None when it is not described."""
@@ -122,6 +141,21 @@ def read(name: str, info: Mapping[str, Any]) -> Definition | None:
         else (),
         title=title if isinstance(title, str) and title else name,
     )
+
+
+def shape(entry: object) -> str:
+    """A short name for all that a conversion reads of this class; empty when it is not described."""
+    if not isinstance(entry, Mapping):
+        return ""
+    found = read("", {"": entry})
+    text = "" if found is None else repr((found.outputs, [_shown(each) for each in found.inputs]))
+    return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest()
+
+
+def _shown(each: Input) -> object:
+    options = [(key, value) for key, value in sorted(each.options.items()) if key not in _IDLE_OPTIONS]
+    variants = [(key, [_shown(inner) for inner in each.variant(key)]) for key in each.variants]
+    return each.name, each.type, each.section, options, variants
 
 
 def _inputs(sections: Any, order: Mapping[str, Any], *, prefix: str = "") -> Iterator[Input]:
