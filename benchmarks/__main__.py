@@ -1,14 +1,18 @@
-"""`python -m benchmarks [CASE …] [--quick]`: measure, print a table, write bench-results/bench.json."""
+"""`python -m benchmarks [CASE …] [--quick]`: measure, print a table, write bench-results/bench.json.
+
+Every figure stands beside its goal, met or not. Results are written after each case, so that an interrupted run keeps
+what it has.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -16,43 +20,82 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cases, fleet
-from benchmarks import figures as measured
+from benchmarks import catalog, figures, fleet
 from gateway import __version__
 
 _RESULTS = Path("bench-results/bench.json")
+_WIDTH = 170  #: where there is no terminal to measure
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What was measured so far."""
+
+    quick: bool
+    figures: list[figures.Figure] = field(default_factory=list[figures.Figure])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])  #: by case
+
+    def write(self) -> None:
+        """The results as they are now."""
+        _RESULTS.parent.mkdir(exist_ok=True)
+        report = {
+            "version": __version__,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": {"cores": fleet.cores(), "python": platform.python_version(), "system": platform.platform()},
+            "quick": self.quick,
+            "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
+            "figures": [figure.as_dict() for figure in self.figures],
+        }
+        _RESULTS.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("case", nargs="*", choices=[[], *cases.CASES], help="default: all")
-    parser.add_argument("--quick", action="store_true", help="a fraction of the jobs, one round")
+    lines = "\n".join(f"  {name:<12} about {case.seconds:.0f} s" for name, case in catalog.CASES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=f"cases, and how long they take whole on two cores:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("case", nargs="*", choices=[[], *catalog.CASES], metavar="CASE", help="default: all")
+    parser.add_argument("--quick", action="store_true", help="a fraction of the jobs, one round: does it work?")
     return parser.parse_args()
 
 
-async def _measure(names: Sequence[str], scale: measured.Scale, console: Console) -> list[measured.Figure]:
-    figures: list[measured.Figure] = []
-    for name in names:
+async def _measure(names: Sequence[str], run: Run, console: Console) -> None:
+    scale = figures.QUICK if run.quick else figures.Scale()
+    for number, name in enumerate(names, start=1):
+        case = catalog.CASES[name]
+        about = "" if run.quick else f", about {case.seconds:.0f} s"
+        console.print(f"[{number}/{len(names)}] {name}{about}")
+        begin = time.monotonic()
         with console.status(f"measuring {name} …"):
-            figures += await cases.CASES[name](scale)
-    return figures
+            run.figures += await case.measure(scale)
+        run.seconds[name] = time.monotonic() - begin
+        console.print(f"{' ' * 8}done after {run.seconds[name]:.0f} s")
+        run.write()
 
 
-def _table(figures: Sequence[measured.Figure]) -> Table:
+def _table(run: Run) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=f"comfy-gateway {__version__} on {fleet.cores()} cores, medians")
-    for column, justify in (("case", "left"), ("figure", "left"), ("gateway", "right"), ("direct", "right")):
-        table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
-    table.add_column("ratio", justify="right")
+    for column in ("case", "figure"):
+        table.add_column(column, overflow="fold")
+    table.add_column("gateway", justify="right", no_wrap=True)
+    table.add_column("beside", justify="right", no_wrap=True)
+    table.add_column("which is")
+    table.add_column("ratio", justify="right", no_wrap=True)
     table.add_column("goal")
-    for figure in figures:
-        met = {True: "[green]✓[/] ", False: "[red]✗[/] ", None: ""}[figure.met]
+    table.add_column("met", no_wrap=True)
+    for figure in run.figures:
         table.add_row(
             figure.case,
             figure.figure,
             _number(figure.gateway, figure.unit),
-            _number(figure.direct, figure.unit),
+            _number(figure.beside, figure.unit),
+            "" if figure.beside is None else figure.beside_is,
             _number(figure.ratio, ""),
-            met + figure.goal,
+            figure.goal_words,
+            {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[figure.met],
         )
     return table
 
@@ -67,30 +110,19 @@ def _number(value: float | None, unit: str) -> str:
 def main() -> int:
     """Run the cases that were asked for."""
     arguments = _arguments()
-    scale = measured.Scale()
-    if arguments.quick:
-        scale = measured.Scale(
-            zero_cost=300,
-            uniform=80,
-            lognormal=80,
-            latency=100,
-            queued=1000,
-            checkpoints=200,
-            speeds=60,
-            depth=5000,
-            rounds=1,
-        )
-    console = Console()
-    figures = asyncio.run(_measure(arguments.case or list(cases.CASES), scale, console))
-    console.print(_table(figures))
-    _RESULTS.parent.mkdir(exist_ok=True)
-    report = {
-        "version": __version__,
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"cores": fleet.cores(), "python": platform.python_version(), "system": platform.platform()},
-        "figures": [dataclasses.asdict(figure) | {"ratio": figure.ratio} for figure in figures],
-    }
-    _RESULTS.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    names: Sequence[str] = arguments.case or list(catalog.CASES)
+    run = Run(quick=arguments.quick)
+    if not run.quick:
+        whole = sum(catalog.CASES[name].seconds for name in names)
+        console.print(f"{len(names)} cases, about {whole / 60:.0f} minutes on two cores that do nothing else")
+    begin = time.monotonic()
+    asyncio.run(_measure(names, run, console))
+    console.print(_table(run))
+    with_goal = [figure.met for figure in run.figures if figure.met is not None]
+    console.print(f"{sum(with_goal)} of {len(with_goal)} goals met; {(time.monotonic() - begin) / 60:.1f} minutes")
     console.print(f"written to {_RESULTS}")
     return 0
 

@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import orjson
 
-from benchmarks import clients, fleet, scale, scheduling
-from benchmarks.figures import Figure, Scale
+from benchmarks import clients, fleet, logs
+from benchmarks.figures import Figure, Goal, Scale
 
 _SEED = 20261121
 
 
-async def _log(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """All workers' records of ended prompts."""
-    records: list[dict[str, Any]] = []
-    async with aiohttp.ClientSession() as session:
-        for url in urls:
-            async with session.get(f"{url}/simulator/log") as response:
-                answer = await response.json()
-            found = answer["prompts"] if isinstance(answer, dict) else answer
-            records += [record for record in found if record["ended"] is not None]
-    return records
-
-
-async def _clear(urls: Sequence[str]) -> None:
-    async with aiohttp.ClientSession() as session:
-        for url in urls:
-            async with session.delete(f"{url}/simulator/log") as response:
-                response.raise_for_status()
-
-
 async def _efficiency(client: clients.Client, urls: Sequence[str], services: Sequence[float]) -> float:
     """Sum of service times / (workers × makespan), from the workers' logs."""
-    await _clear(urls)
+    await logs.clear(urls)
     await clients.all_at_once(client, services, width=len(services))
-    records = await _log(urls)
-    served = sum(record["ended"] - record["started"] for record in records)
-    makespan = max(record["ended"] for record in records) - min(record["received"] for record in records)
-    return served / (len(urls) * makespan)
+    records = await logs.records(urls)
+    return logs.served(records) / (len(urls) * logs.makespan(records))
 
 
 async def _paired(
@@ -79,14 +58,16 @@ async def throughput(scale: Scale) -> list[Figure]:
                 async with clients.ThroughGateway(gateway.url) as through:
                     ours.append(await _a_second(through, services))
                 cpu.append((gateway.cpu_seconds() - used) / len(services) * 1000)
+    case = "zero-cost jobs, 8 workers"
     return [
         Figure(
-            case="zero-cost jobs, 8 workers",
+            case=case,
             figure="jobs a second",
             gateway=statistics.median(ours),
-            direct=statistics.median(theirs),
+            beside=statistics.median(theirs),
+            goal=Goal(least=300),
         ),
-        Figure(case="zero-cost jobs, 8 workers", figure="server CPU a job", gateway=statistics.median(cpu), unit="ms"),
+        Figure(case=case, figure="server CPU a job", gateway=statistics.median(cpu), unit="ms", goal=Goal(most=3)),
     ]
 
 
@@ -96,8 +77,56 @@ async def _a_second(client: clients.Client, services: Sequence[float]) -> float:
     return len(services) / (time.monotonic() - begin)
 
 
+async def burst(scale: Scale) -> list[Figure]:
+    """Jobs of 5 ms, all queued at once, over eight workers; from the first order to the last worker's end."""
+    services = [0.005] * scale.burst
+    ours: list[float] = []
+    theirs: list[float] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        async with fleet.workers(8, folder) as urls, fleet.gateway(urls, folder) as gateway:
+            for _ in range(scale.rounds):
+                await logs.clear(urls)
+                begin = time.monotonic()
+                async with clients.Direct(urls) as direct:
+                    await clients.all_at_once(direct, services, width=len(services))
+                theirs.append(await _rate_since(begin, urls, len(services)))
+                await logs.clear(urls)
+                begin = time.monotonic()
+                await enqueue(gateway.url, services)
+                await emptied(gateway.url)
+                ours.append(await _rate_since(begin, urls, len(services)))
+    return [
+        Figure(
+            case=f"{scale.burst:,} jobs of 5 ms at once, 8 workers",
+            figure="jobs a second",
+            gateway=statistics.median(ours),
+            beside=statistics.median(theirs),
+            goal=Goal(least=300),
+        )
+    ]
+
+
+async def _rate_since(begin: float, urls: Sequence[str], count: int) -> float:
+    records = await logs.ended(urls, count)
+    return count / (max(record["ended"] for record in records) - begin)
+
+
+async def emptied(url: str) -> None:
+    """Until nothing is queued or running. It asks seldom: the machine is busy with what is measured."""
+    async with aiohttp.ClientSession() as session:
+        for status in ("queued", "running"):
+            while True:
+                query = {"status": status, "limit": "1"}
+                async with session.get(f"{url}/api/v2/jobs", params=query) as response:
+                    if not (await response.json())["jobs"]:
+                        break
+                await asyncio.sleep(0.25)
+
+
 async def uniform(scale: Scale) -> list[Figure]:
-    """105 ms jobs over 4 and 8 workers."""
+    """105 ms jobs over 4 and 8 workers. Of equal jobs nobody can know more than their number, so the direct client is a
+    clairvoyant dispatcher."""
     figures: list[Figure] = []
     for count in (4, 8):
         with tempfile.TemporaryDirectory() as temporary:
@@ -110,32 +139,43 @@ async def uniform(scale: Scale) -> list[Figure]:
                 case=f"105 ms jobs, {count} workers",
                 figure="efficiency",
                 gateway=ours,
-                direct=theirs,
-                goal="≥ 0.98 of direct",
-                met=ours / theirs >= 0.98,
+                beside=theirs,
+                goal=Goal(least=0.985, of_ratio=True),
             )
         )
     return figures
 
 
 async def lognormal(scale: Scale) -> list[Figure]:
-    """Log-normal service times, mean 100 ms and sigma 1, over 8 workers."""
+    """Log-normal service times, mean 100 ms and sigma 1, over 8 workers.
+
+    No schedule is done before sum / workers or the longest job, whichever is later; one that begins with the longest
+    jobs comes within 0.1 % of it here. What keeps the order in which they came cannot: the longest come when they come.
+    """
     draw = random.Random(_SEED)
     services = [draw.lognormvariate(-2.302585 - 0.5, 1.0) for _ in range(scale.lognormal)]
+    ideal = sum(services) / 8
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         async with fleet.workers(8, folder) as urls, fleet.gateway(urls, folder) as gateway:
             ours, theirs = await _paired(scale, urls, gateway.url, services)
+    best = ideal / max(ideal, *services)
+    ordered = ideal / in_order(services, 8)
+    case = f"{len(services):,} log-normal jobs, 8 workers"
+    goal = Goal(least=0.97, of_ratio=True)
     return [
-        Figure(
-            case="log-normal jobs, 8 workers",
-            figure="efficiency",
-            gateway=ours,
-            direct=theirs,
-            goal="≥ 0.95 of direct",
-            met=ours / theirs >= 0.95,
-        )
+        Figure(case=case, figure="efficiency", gateway=ours, beside=best, beside_is="clairvoyant bound", goal=goal),
+        Figure(case=case, figure="the same", gateway=ours, beside=ordered, beside_is="in order, without overhead"),
+        Figure(case=case, figure="the same", gateway=ours, beside=theirs),
     ]
+
+
+def in_order(services: Sequence[float], workers: int) -> float:
+    """When all are done if each job in its order goes to the worker that is free first, in no time."""
+    free = [0.0] * workers
+    for seconds in services:
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free)
 
 
 async def latency(scale: Scale) -> list[Figure]:
@@ -152,27 +192,25 @@ async def latency(scale: Scale) -> list[Figure]:
                 theirs = _beyond(await clients.at_a_rate(direct, services, a_second=rate, seed_gaps=gaps), seconds)
             async with clients.ThroughGateway(gateway.url) as through:
                 ours = _beyond(await clients.at_a_rate(through, services, a_second=rate, seed_gaps=gaps), seconds)
-    p50, p99 = _quantile(ours, 50), _quantile(ours, 99)
-    direct99 = _quantile(theirs, 99)
+    p50, p99 = quantile(ours, 50), quantile(ours, 99)
+    direct99 = quantile(theirs, 99)
     case = "half load, 8 workers"
     return [
         Figure(
             case=case,
             figure="added latency p50",
             gateway=p50,
-            direct=_quantile(theirs, 50),
+            beside=quantile(theirs, 50),
             unit="ms",
-            goal="≤ 6 ms",
-            met=p50 <= 6,
+            goal=Goal(most=6),
         ),
         Figure(
             case=case,
-            figure="added latency p99",
+            figure="added latency p99 (goal: direct's + 10 ms)",
             gateway=p99,
-            direct=direct99,
+            beside=direct99,
             unit="ms",
-            goal="within 10 ms of direct",
-            met=p99 - direct99 <= 10,
+            goal=Goal(most=round(direct99 + 10, 1)),
         ),
     ]
 
@@ -181,7 +219,8 @@ def _beyond(done: Sequence[clients.Done], seconds: float) -> list[float]:
     return [(one.got - one.asked - seconds) * 1000 for one in done]
 
 
-def _quantile(values: Sequence[float], percent: int) -> float:
+def quantile(values: Sequence[float], percent: int) -> float:
+    """The value that so many percent are not above, between the nearest two."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
@@ -191,41 +230,28 @@ async def memory(scale: Scale) -> list[Figure]:
         folder = Path(temporary)
         async with fleet.gateway([], folder) as gateway:
             before = gateway.rss_mb()
-            rate = await _enqueue(gateway.url, scale.queued)
+            rate = await enqueue(gateway.url, [0.0] * scale.queued)
             after = gateway.rss_mb()
     case = f"{scale.queued:,} jobs queued"
     return [
-        Figure(case=case, figure="server memory", gateway=after, unit="MiB", goal="≤ 200 MB", met=after <= 190.7),
+        Figure(case=case, figure="server memory", gateway=after, unit="MiB", goal=Goal(most=190.7)),
         Figure(case=case, figure="of it before", gateway=before, unit="MiB"),
         Figure(case=case, figure="submits a second", gateway=rate),
     ]
 
 
-async def _enqueue(url: str, count: int) -> float:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
+async def enqueue(url: str, services: Sequence[float], *, headers: Mapping[str, str] | None = None) -> float:
+    """Order jobs of these service times, 32 at a time; how many a second."""
+    more = {"Content-Type": "application/json", **(headers or {})}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32), headers=more) as session:
 
-        async def one() -> None:
-            body = orjson.dumps({"workflow": clients.graph(0)})
-            headers = {"Content-Type": "application/json"}
-            async with session.post(f"{url}/api/v2/jobs", data=body, headers=headers) as response:
+        async def one(seconds: float) -> None:
+            body = orjson.dumps({"workflow": clients.graph(seconds)})
+            async with session.post(f"{url}/api/v2/jobs", data=body) as response:
                 if response.status != 201:
                     raise RuntimeError(await response.text())
                 await response.read()
 
         begin = time.monotonic()
-        await asyncio.gather(*(one() for _ in range(count)))
-        return count / (time.monotonic() - begin)
-
-
-CASES = {
-    "throughput": throughput,
-    "uniform": uniform,
-    "lognormal": lognormal,
-    "latency": latency,
-    "memory": memory,
-    "checkpoints": scheduling.checkpoints,
-    "speeds": scheduling.speeds,
-    "estimates": scheduling.estimates,
-    "delays": scheduling.delays,
-    "scale": scale.scale,
-}
+        await asyncio.gather(*map(one, services))
+        return len(services) / (time.monotonic() - begin)

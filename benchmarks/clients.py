@@ -37,6 +37,7 @@ class Done:
     asked: float
     got: float
     size: int
+    prompt_id: str  #: under which its worker knows it
 
 
 class Client(Protocol):
@@ -99,14 +100,15 @@ class Direct:
         query = {"filename": image["filename"], "subfolder": image["subfolder"], "type": image["type"]}
         async with self._session.get(f"{url}/view", params=query) as response:
             picture = await response.read()
-        return Done(asked=asked, got=time.monotonic(), size=len(picture))
+        return Done(asked=asked, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
 
 
 class ThroughGateway:
     """Through the gateway: one POST that waits, one GET of the bytes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, priority: int = 0) -> None:
         self._url = url
+        self._priority = priority
 
     async def __aenter__(self) -> ThroughGateway:
         self._session = aiohttp.ClientSession(
@@ -119,7 +121,7 @@ class ThroughGateway:
 
     async def run(self, seconds: float) -> Done:
         asked = time.monotonic()
-        body = orjson.dumps({"workflow": graph(seconds)})
+        body = orjson.dumps({"workflow": graph(seconds), "priority": self._priority})
         headers = {"Content-Type": "application/json", "Prefer": "wait=600"}
         async with self._session.post(f"{self._url}/api/v2/jobs", data=body, headers=headers) as response:
             job = orjson.loads(await response.read())
@@ -127,7 +129,8 @@ class ThroughGateway:
             raise RuntimeError(f"a job did not succeed: {job}")
         async with self._session.get(job["outputs"][0]["url"]) as response:
             picture = await response.read()
-        return Done(asked=asked, got=time.monotonic(), size=len(picture))
+        prompt_id = job["attempts"][-1]["id"]
+        return Done(asked=asked, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
 
 
 async def all_at_once(client: Client, services: Sequence[float], *, width: int) -> list[Done]:

@@ -110,9 +110,15 @@ async def workers(count: int, folder: Path, *options: str) -> AsyncGenerator[lis
 
 @asynccontextmanager
 async def gateway(
-    urls: Sequence[str], folder: Path, *options: str, env: Mapping[str, str] | None = None
+    urls: Sequence[str],
+    folder: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    key: str | None = None,
+    depth: int = 1,
 ) -> AsyncGenerator[Gateway]:
-    """A real `comfy-gateway up` over these workers, its data in `folder`."""
+    """A real `comfy-gateway up` over these workers, its data in `folder`. `key`: an admin's, where it asks for keys;
+    `depth`: how many jobs each worker is sent at once."""
     port = free_port()
     argv = [
         str(Path(sys.executable).with_name("comfy-gateway")),
@@ -122,18 +128,23 @@ async def gateway(
         "--data-dir",
         str(folder / "data"),
     ]
-    for url in urls:
+    for url in urls if depth == 1 else ():
         argv += ["--worker", url]
     async with process(*argv, *options, log=folder / "gateway.log", env=env) as child:
         url = f"http://127.0.0.1:{port}"
         await answers(f"{url}/readyz", "the gateway did not start")
-        await _idle(url, len(urls))
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for worker in urls if depth != 1 else ():
+                async with session.post(f"{url}/v1/workers", json={"url": worker, "depth": depth}) as response:
+                    response.raise_for_status()
+            await _idle(session, url, len(urls))
         yield Gateway(url=url, supervisor=psutil.Process(child.pid))
 
 
-async def _idle(url: str, count: int) -> None:
+async def _idle(session: aiohttp.ClientSession, url: str, count: int) -> None:
     """Until all workers may take work."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(_START_SECONDS):
+    async with asyncio.timeout(_START_SECONDS):
         while True:
             async with session.get(f"{url}/v1/workers") as response:
                 found = (await response.json())["workers"]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from benchmarks.figures import Figure, Scale
+from benchmarks.figures import Figure, Goal, Scale
 from gateway import ports
 from gateway.adapters.store import open_store
 from gateway.domain import model, placement
@@ -34,13 +34,13 @@ async def scale(scale: Scale) -> list[Figure]:
         long = await _measure(Path(folder) / "long.db", scale.depth)
     return [
         Figure(
-            case=f"{scale.depth:,} jobs queued (beside: {_SHORT})",
+            case=f"{scale.depth:,} jobs queued",
             figure=f"CPU of a {what}",
             gateway=long[what],
-            direct=short[what],
+            beside=short[what],
+            beside_is=f"of {_SHORT}",
             unit="ms",
-            goal="≤ 2",
-            met=long[what] <= 2 * short[what],
+            goal=Goal(most=2, of_ratio=True),
         )
         for what in ("claim", "submit")
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import shutil
 import statistics
 import tempfile
@@ -24,8 +23,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from benchmarks import distance, fleet, virtual
-from benchmarks.figures import Figure, Scale
+from benchmarks import fleet, logs, virtual
+from benchmarks.figures import Figure, Goal, Scale
 
 _LOAD = 1.0
 _RUN = 0.1
@@ -44,6 +43,7 @@ class Outcome:
     makespan: float
     loads: int
     served: float  #: seconds that workers were busy
+    wrong_waits: float  #: seconds that prompts waited at a busy worker while another was idle
 
 
 def graph(work: virtual.Work) -> dict[str, Any]:
@@ -58,34 +58,21 @@ def graph(work: virtual.Work) -> dict[str, Any]:
     }
 
 
-async def _outcome(run: Run, works: Sequence[virtual.Work], urls: Sequence[str]) -> Outcome:
+async def outcome(run: Run, works: Sequence[virtual.Work], urls: Sequence[str]) -> Outcome:
     """Let every worker forget what it holds, run all jobs, and read what the workers say."""
+    await logs.clear(urls)
     async with aiohttp.ClientSession() as session:
         for url in urls:
-            await session.delete(f"{url}/simulator/log")
             await session.post(f"{url}/free", json={"unload_models": True, "free_memory": True})
-        await asyncio.sleep(0.2)
-        await run(works, urls)
-        records = await _records(session, urls, len(works))
+    await asyncio.sleep(0.2)
+    await run(works, urls)
+    records = await logs.ended(urls, len(works))
     return Outcome(
-        makespan=max(record["ended"] for record in records) - min(record["received"] for record in records),
+        makespan=logs.makespan(records),
         loads=sum(record["loads"] for record in records),
-        served=sum(record["ended"] - record["started"] for record in records),
+        served=logs.served(records),
+        wrong_waits=logs.wrong_waits(records, urls),
     )
-
-
-async def _records(session: aiohttp.ClientSession, urls: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """All records, once all have ended."""
-    while True:
-        records: list[dict[str, Any]] = []
-        for url in urls:
-            async with session.get(f"{url}/simulator/log") as response:
-                answer = await response.json()
-            records += answer["prompts"] if isinstance(answer, dict) else answer
-        ended = [record for record in records if record["ended"] is not None]
-        if len(ended) >= count:
-            return ended
-        await asyncio.sleep(0.2)
 
 
 async def round_robin(works: Sequence[virtual.Work], urls: Sequence[str]) -> None:
@@ -159,7 +146,8 @@ async def _nginx(urls: Sequence[str], folder: Path) -> AsyncGenerator[str | None
         yield url
 
 
-def _models() -> list[str]:
+def models() -> list[str]:
+    """Options of workers that have the checkpoints."""
     return [part for rank in range(_KINDS) for part in ("--model", f"checkpoints=model{rank}.safetensors")]
 
 
@@ -194,50 +182,51 @@ async def _row(row: Case, scale: Scale) -> list[Figure]:
     best = virtual.clairvoyant(works, _WORKERS, load=_LOAD)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        options = ["--load-ms", str(_LOAD * 1000), "--models-held", str(row.held), *_models()]
+        options = ["--load-ms", str(_LOAD * 1000), "--models-held", str(row.held), *models()]
         async with fleet.workers(_WORKERS, folder, *options) as urls:
             first, ours = await _through_gateway(works, urls, folder / "earliest", rounds=scale.rounds)
             peers = await _peers(works, urls, folder) if row is _ROWS[0] else {}
             plain, _ = await _through_gateway(works, urls, folder / "plain", env=_PLAIN, rounds=0)
     figures = [
-        _loads(row.name, ours, plain),
-        _makespan(row.name, "makespan over the clairvoyant bound", ours, best, row.goal),
+        _loads(row, ours, plain),
+        _makespan(row.name, "makespan", ours, best, row.goal),
         _makespan(row.name, "the same, nothing learned before", first, best, None),
-        _makespan(row.name, "least_connections: makespan over the bound", plain, best, None),
+        _makespan(row.name, "the same, least_connections", plain, best, None),
     ]
     for name, peer in peers.items():
-        figures.append(Figure(case=row.name, figure=f"{name}: loads", gateway=peer.loads))
-        figures.append(_makespan(row.name, f"{name}: makespan over the bound", peer, best, None))
+        figures.append(Figure(case=row.name, figure=f"model loads, {name}", gateway=peer.loads))
+        figures.append(_makespan(row.name, f"makespan, {name}", peer, best, None))
     return figures
 
 
-def _loads(case: str, ours: Outcome, plain: Outcome) -> Figure:
+def _loads(case: Case, ours: Outcome, plain: Outcome) -> Figure:
     return Figure(
-        case=case,
-        figure="model loads (beside: least_connections)",
+        case=case.name,
+        figure="model loads",
         gateway=ours.loads,
-        direct=plain.loads,
-        goal="≤ 0.1",
-        met=ours.loads <= plain.loads / 10,
+        beside=plain.loads,
+        beside_is="least_connections",
+        goal=Goal(most=0.1, of_ratio=True) if case is _ROWS[0] else None,
     )
 
 
 def _makespan(case: str, figure: str, outcome: Outcome, best: float, goal: float | None) -> Figure:
-    ratio = outcome.makespan / best
     return Figure(
         case=case,
         figure=figure,
-        gateway=ratio,
-        goal="" if goal is None else f"≤ {goal}",
-        met=None if goal is None else ratio <= goal,
+        gateway=outcome.makespan,
+        beside=best,
+        beside_is="clairvoyant bound",
+        unit="s",
+        goal=None if goal is None else Goal(most=goal, of_ratio=True),
     )
 
 
 async def _peers(works: Sequence[virtual.Work], urls: Sequence[str], folder: Path) -> dict[str, Outcome]:
-    found = {"round robin": await _outcome(round_robin, works, urls)}
+    found = {"round robin": await outcome(round_robin, works, urls)}
     async with _nginx(urls, folder) as front:
         if front is not None:
-            found["nginx least_conn"] = await _outcome(through_nginx(front), works, urls)
+            found["nginx least_conn"] = await outcome(through_nginx(front), works, urls)
     return found
 
 
@@ -252,97 +241,15 @@ async def _through_gateway(
     """The first run, and the median one of those after it."""
     folder.mkdir()
     async with fleet.gateway(urls, folder, env=env) as gateway:
-        outcomes = [await _outcome(through(gateway), works, urls) for _ in range(rounds + 1)]
+        outcomes = [await outcome(through(gateway), works, urls) for _ in range(rounds + 1)]
     later = sorted(outcomes[1:] or outcomes, key=lambda outcome: outcome.makespan)
     return outcomes[0], later[(len(later) - 1) // 2]
 
 
-def _made(folder: Path) -> Path:
+def made(folder: Path) -> Path:
+    """The folder, which was not there before."""
     folder.mkdir()
     return folder
-
-
-async def estimates(scale: Scale) -> list[Figure]:
-    """How well `eta` is calibrated: log-normal jobs, all queued at once; who was done by p50, and who by p90."""
-    draw = random.Random(7)
-    works = [
-        virtual.Work(number=number, at=0.0, models="model0", seconds=draw.lognormvariate(-1.9, 0.7))
-        for number in range(scale.speeds)
-    ]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        async with fleet.workers(4, folder, *_models()) as urls, fleet.gateway(urls, folder) as gateway:
-            await _outcome(through(gateway), works, urls)
-            guesses = await _guesses(gateway.url, works)
-    middle = statistics.mean(end <= p50 for end, p50, _ in guesses)
-    late = statistics.mean(end <= p90 for end, _, p90 in guesses)
-    case = f"estimates of {len(guesses)} queued jobs, 4 workers"
-    return [
-        Figure(case=case, figure="done by p50", gateway=middle, goal="0.5"),
-        Figure(case=case, figure="done by p90", gateway=late, goal="0.9"),
-    ]
-
-
-async def _guesses(url: str, works: Sequence[virtual.Work]) -> list[tuple[str, str, str]]:
-    """For each job that had an estimate while it was queued: when it ended, and its p50 and p90."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=8)) as session:
-        expected: dict[str, Any] = {}
-
-        async def order(work: virtual.Work) -> None:
-            job = await _read(session, url, await _queue(session, url, work))
-            if job["status"] == "queued" and job.get("eta"):
-                expected[job["id"]] = job["eta"]
-
-        await asyncio.gather(*map(order, works))
-        ended: dict[str, str] = {}
-        while len(ended) < len(expected):
-            await asyncio.sleep(0.2)
-            for job_id in expected.keys() - ended.keys():
-                job = await _read(session, url, job_id)
-                if job["completed_at"] is not None:
-                    ended[job_id] = job["completed_at"]
-    return [(ended[job_id], eta["p50"], eta["p90"]) for job_id, eta in expected.items()]
-
-
-async def _queue(session: aiohttp.ClientSession, url: str, work: virtual.Work) -> str:
-    async with session.post(f"{url}/api/v2/jobs", json={"workflow": graph(work)}) as response:
-        response.raise_for_status()
-        return (await response.json())["id"]
-
-
-async def _read(session: aiohttp.ClientSession, url: str, job_id: str) -> dict[str, Any]:
-    async with session.get(f"{url}/api/v2/jobs/{job_id}") as response:
-        response.raise_for_status()
-        return await response.json()
-
-
-_DELAYS = (("sent when the run has ended", {"COMFY_GATEWAY_PLACEMENT__AHEAD": "0"}, None), ("sent ahead", {}, 0.95))
-
-
-async def delays(scale: Scale) -> list[Figure]:
-    """200 ms jobs on 4 workers that are 50 ms away, each way, all queued at once."""
-    works = [virtual.Work(number=number, at=0.0, models="model0", seconds=0.2) for number in range(scale.speeds)]
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        async with (
-            fleet.workers(4, folder, *_models()) as urls,
-            distance.relayed(urls, seconds=0.05) as away,
-        ):
-            for how, env, goal in _DELAYS:
-                async with fleet.gateway(away, _made(folder / how), env=env) as gateway:
-                    outcomes = [await _outcome(through(gateway), works, urls) for _ in range(scale.rounds + 1)]
-                ratio = statistics.median(len(works) * 0.2 / (len(urls) * outcome.makespan) for outcome in outcomes[1:])
-                figures.append(
-                    Figure(
-                        case="200 ms jobs, workers 50 ms away",
-                        figure=f"efficiency, {how}",
-                        gateway=ratio,
-                        goal="" if goal is None else f"≥ {goal}",
-                        met=None if goal is None else ratio >= goal,
-                    )
-                )
-    return figures
 
 
 async def speeds(scale: Scale) -> list[Figure]:
@@ -352,22 +259,21 @@ async def speeds(scale: Scale) -> list[Figure]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         async with (
-            fleet.workers(1, _made(folder / "fast"), *_models()) as fast,
-            fleet.workers(1, _made(folder / "slow"), "--slowness", "3", *_models()) as slow,
+            fleet.workers(1, made(folder / "fast"), *models()) as fast,
+            fleet.workers(1, made(folder / "slow"), "--slowness", "3", *models()) as slow,
         ):
             urls = [*fast, *slow]
             works = [virtual.Work(number=number, at=0.0, models="model0", seconds=_RUN) for number in range(count)]
             async with fleet.gateway(urls, folder) as gateway:
                 for _ in range(scale.rounds + 1):
-                    outcome = await _outcome(through(gateway), works, urls)
-                    ratios.append(sum(work.seconds for work in works) / ((1 + 1 / 3) * outcome.makespan))
+                    found = await outcome(through(gateway), works, urls)
+                    ratios.append(sum(work.seconds for work in works) / ((1 + 1 / 3) * found.makespan))
     learned = statistics.median(ratios[1:])
     return [
         Figure(
             case="a fast and a slow card (1 : 3)",
             figure="efficiency weighted by speed",
             gateway=learned,
-            goal="≥ 0.97",
-            met=learned >= 0.97,
+            goal=Goal(least=0.97),
         )
     ]
