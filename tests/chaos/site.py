@@ -67,6 +67,11 @@ class Worker:
         """Whether we start it, rather than the gateway's supervisor."""
         return self.folder is not None
 
+    @property
+    def depth(self) -> int:
+        """How many jobs are sent there at once: every other one has a line, from which idle workers take."""
+        return 1 + 2 * (self.index % 2)
+
 
 @dataclass(slots=True, kw_only=True)
 class Site:
@@ -112,7 +117,7 @@ class Site:
         """Tell it of the workers that stand elsewhere; it remembers them."""
         for worker in self.workers:
             if worker.ours:
-                body = {"url": worker.url, "id": f"far{worker.index}"}
+                body = {"url": worker.url, "id": f"far{worker.index}", "depth": worker.depth}
                 async with self.session.post(f"{self.url}/v1/workers", json=body) as response:
                     if response.status != 201:
                         raise Broken(f"a worker was refused: {await response.text()}")
