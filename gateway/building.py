@@ -231,6 +231,7 @@ class Foundation:
             new_id=new_id,
             draw_seed=_draw_seed,
             expect=dispatcher.expect,
+            offer=dispatcher.offer,
             owner=self.owner,
             begun=self.pipeline_ordered.set,
         )

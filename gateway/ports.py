@@ -34,6 +34,18 @@ class Begin:
     plans: Mapping[model.JobId, Mapping[str, Any]] = field(default_factory=dict[model.JobId, Mapping[str, Any]])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Free places, for jobs that are being queued at this moment: they are claimed for in the transaction that queues
+    them. `given` is called once in any case, with what was claimed."""
+
+    slots: Sequence[model.Slot]
+    choose: Choose
+    now: float
+    new_id: NewId
+    given: Callable[[model.Claimed], None]
+
+
 class Jobs(Protocol):
     """Submitting, reading and cancelling jobs. Everything is scoped by tenant; what is not the caller's is NotFound."""
 
@@ -46,9 +58,11 @@ class Jobs(Protocol):
         queue_limit: int | None = None,
         queue_bytes: int | None = None,
         begin: Begin | None = None,
+        offer: Callable[[], Offer | None] | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none; returns them in the order given. With `begin` they are running when
-        this returns: pipelines, and steps that need no worker.
+        this returns: pipelines, and steps that need no worker. `offer` is asked for free places right before the jobs
+        are written, if claiming for them in the same transaction is possible here.
 
         Claims `idempotency_key` (per tenant, single-use for 24 h, counted from the jobs' `created_at`) in the same
         transaction: IdempotencyKeyReuse when it was presented before, also concurrently. QueueFull when all queued jobs

@@ -115,7 +115,9 @@ class Presenter:
         """A job with everything there is: queue position and attempts are read too."""
         jobs = self._parts.store.jobs
         position = await jobs.queue_position(job.id) if job.status is JobStatus.QUEUED else None
-        attempts = await jobs.attempts(job.id) if job.tries or job.worker is not None else ()
+        attempts = job.attempts
+        if attempts is None:
+            attempts = await jobs.attempts(job.id) if job.tries or job.worker is not None else ()
         shape = self.job(job, position=position, attempts=attempts)
         if job.worker is None and job.started_at is not None:  # nobody claimed it: the gateway leads it on
             shape.steps = [_step(name, of) for name, of in (await self._parts.store.pipelines.steps(job.id)).items()]

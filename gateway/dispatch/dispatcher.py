@@ -10,6 +10,7 @@ shielded from cancellation.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from gateway.dispatch import (
     learning,
     leasing,
     link,
+    offering,
     tools,
     watching,
 )
@@ -89,6 +91,8 @@ class Dispatch:
         self._group: asyncio.TaskGroup | None = None
         self._placing = True
         self._waiting = True  #: whether jobs may wait that an idle worker could take
+        self._open = False  #: whether orders may be claimed for: by what the latest round found
+        self._turn = offering.Turn()
         self._requirements: Mapping[str, Requirements] = {}
         self._paused = pauses.Pauses()
         self._learning = learning.Learning(
@@ -370,27 +374,60 @@ class Dispatch:
     async def _claim_round(self) -> None:
         """Claim until every place is taken or nothing is left that fits."""
         self._waiting = True  # a place that becomes free meanwhile calls for another round
+        self._open = False
         if not await self._ties.assets.space.is_open():
             return  # what was made could not be kept; the next tick looks again
         if await self._is_paused():
             return
+        self._open = True
         while self._placing and any(member.takes_work for member in self._fleet.members.values()):
-            self._requirements = await self._ties.queue.requirements()
-            self._foresight.learn_needs(self._requirements)
-            slots = self._foresight.warm(self._fleet.slots(self._requirements))
-            if not slots:
-                return
-            now = self._ties.clock()
-            placing = self._foresight.choosing(lambda: self._fleet.standings(self._requirements))
-            choose = self._choosing(placing, now)
-            claimed = await self._ties.queue.claim(slots, choose, now=now, new_id=self._ties.new_id)
-            self._foresight.chosen(placing, claimed)
-            for claim in claimed.claims:
-                self._start(claim, alone=claim.job_id in choose.alone)
+            async with self._turn.held():
+                self._requirements = await self._ties.queue.requirements()
+                self._foresight.learn_needs(self._requirements)
+                offer = self._free_places()
+                if offer is None:
+                    return
+                claimed = await self._ties.queue.claim(offer.slots, offer.choose, now=offer.now, new_id=offer.new_id)
+                offer.given(claimed)
             if not claimed.claims or not claimed.waiting:
                 self._waiting = claimed.waiting
                 self._balance.look(self._requirements, self._paused)
                 return
+
+    def offer(self) -> ports.Offer | None:
+        """Free places, for an order that is being queued right now. None: there are none, or somebody claims at this
+        moment; then a signal has the loop claim for it."""
+        if not self._placing or not self._open or not self._turn.is_free:
+            return None
+        places = self._free_places()
+        if places is None or all(slot.ahead for slot in places.slots):
+            return None
+        self._turn.take()
+
+        def given(claimed: model.Claimed) -> None:
+            self._turn.release()
+            places.given(claimed)
+            self._waiting = claimed.waiting
+            if claimed.waiting:
+                self._wake()
+
+        return dataclasses.replace(places, given=given)
+
+    def _free_places(self) -> ports.Offer | None:
+        """All free places, and how jobs for them are chosen."""
+        slots = self._foresight.warm(self._fleet.slots(self._requirements))
+        if not slots:
+            return None
+        now = self._ties.clock()
+        placing = self._foresight.choosing(lambda: self._fleet.standings(self._requirements))
+        choose = self._choosing(placing, now)
+
+        def given(claimed: model.Claimed) -> None:
+            self._foresight.chosen(placing, claimed)
+            for claim in claimed.claims:
+                self._start(claim, alone=claim.job_id in choose.alone)
+
+        return ports.Offer(slots=slots, choose=choose, now=now, new_id=self._ties.new_id, given=given)
 
     async def _is_paused(self) -> bool:
         """Whether the queue is; workers that are, take no work from now on."""

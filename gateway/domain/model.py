@@ -149,6 +149,7 @@ class Job:
     webhook: Webhook | None = None
     requirements_key: str = ""
     sketch: Sketch = UNKNOWN  #: of a job that has not ended
+    attempts: tuple[Attempt, ...] | None = field(default=None, compare=False)  #: None: not read with it
 
     @property
     def ended(self) -> bool:

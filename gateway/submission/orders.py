@@ -61,6 +61,7 @@ class Ties:
     expect: deadlines.Expect | None = None  #: when a job would be done; None: nobody can tell
     owner: str = ""  #: who leads on the pipelines that are ordered here
     begun: Callable[[], None] = lambda: None  #: told when one was
+    offer: Callable[[], ports.Offer | None] = lambda: None  #: free places, for jobs that are being queued
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,6 +448,7 @@ class Submission:
         if wishes.api_key is not None:
             for job in jobs:
                 self._ties.secrets.keep(job.id, wishes.api_key, until=job.expires_at)
+        offers = _Offers(ask=self._ties.offer)
         try:
             queued = await self._ties.jobs.submit(
                 jobs,
@@ -455,13 +457,28 @@ class Submission:
                 queue_limit=self._rules.queue_limit,
                 queue_bytes=self._rules.queue_bytes,
                 begin=begin,
+                offer=offers.take,
             )
         except errors.GatewayError:
             for job in jobs:
                 self._ties.secrets.forget(job.id)
             raise
-        self._ties.bus.signal(model.WorkQueued())
+        if not offers.taken:
+            self._ties.bus.signal(model.WorkQueued())
         return queued
+
+
+@dataclass(slots=True, kw_only=True)
+class _Offers:
+    """Whether what was queued has been claimed for already."""
+
+    ask: Callable[[], ports.Offer | None]
+    taken: bool = False
+
+    def take(self) -> ports.Offer | None:
+        found = self.ask()
+        self.taken = found is not None
+        return found
 
 
 def _sound(workflow: object, catalogs: Sequence[object_info.NodeCatalog]) -> graphs.Graph:

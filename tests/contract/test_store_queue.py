@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway import ports
 from gateway.adapters.store import engines, windows
-from gateway.domain import errors, model
+from gateway.domain import errors, model, pauses
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.costs import sketch
 from gateway.domain.states import JobStatus, Outcome
@@ -101,6 +102,51 @@ async def test_a_claim_tells_whether_anything_waits(store: ports.Store, clock: k
     assert await waiting(plain)  # a job that only another worker can run waits too
     await store.jobs.submit([kit.new_job(clock) for _ in range(windows.WINDOW * 2)])
     assert await waiting(plain, other)
+
+
+class Offering:
+    """Offers these places, and waits for what is given for them. PostgreSQL, with a transaction each, does not ask."""
+
+    def __init__(self, clock: kit.Clock, slots: Sequence[model.Slot]) -> None:
+        self._clock = clock
+        self._slots = slots
+        self._given: asyncio.Queue[model.Claimed] = asyncio.Queue()
+        self.asked = False
+
+    def __call__(self) -> ports.Offer:
+        self.asked = True
+        return ports.Offer(
+            slots=self._slots, choose=kit.one_each, now=self._clock.now, new_id=kit.new_id, given=self._given.put_nowait
+        )
+
+    async def claimed(self) -> list[str]:
+        """The jobs that were claimed."""
+        return [claim.job_id for claim in (await self._given.get()).claims] if self.asked else []
+
+
+async def test_jobs_are_claimed_in_the_transaction_that_queues_them(store: ports.Store, clock: kit.Clock) -> None:
+    offer = Offering(clock, await kit.lease(store, "w0"))
+    first, second = await store.jobs.submit([kit.new_job(clock, priority=1), kit.new_job(clock)], offer=offer)
+    assert await offer.claimed() == [first.id] * offer.asked
+    status = JobStatus.RUNNING if offer.asked else JobStatus.QUEUED
+    assert (await store.jobs.get(kit.TENANT, first.id)).status is status
+    assert (await store.jobs.get(kit.TENANT, second.id)).status is JobStatus.QUEUED
+
+
+async def test_what_is_offered_to_an_order_that_is_refused_goes_to_others(store: ports.Store, clock: kit.Clock) -> None:
+    waiting = await kit.submit_one(store, clock)
+    offer = Offering(clock, await kit.lease(store, "w0"))
+    with pytest.raises(errors.QueueFull):
+        await store.jobs.submit([kit.new_job(clock)], queue_limit=1, offer=offer)
+    assert await offer.claimed() == [waiting.id] * offer.asked
+
+
+async def test_nothing_is_claimed_for_orders_while_the_queue_is_paused(store: ports.Store, clock: kit.Clock) -> None:
+    await store.pauses.put(pauses.Pause(kind=pauses.PauseKind.QUEUE, name="", since=clock.now))
+    offer = Offering(clock, await kit.lease(store, "w0"))
+    (job,) = await store.jobs.submit([kit.new_job(clock)], offer=offer)
+    assert await offer.claimed() == []
+    assert (await store.jobs.get(kit.TENANT, job.id)).status is JobStatus.QUEUED
 
 
 async def test_requirements_of_what_is_queued_are_known(store: ports.Store, clock: kit.Clock) -> None:

@@ -163,9 +163,9 @@ def _adopted(tx: statements.Transaction, row: rows.Row) -> model.Claim:
 
 
 def _held(tx: statements.Transaction, ask: Ask) -> list[model.Slot]:
-    """The slots whose lease is still ours."""
-    ids = sorted({slot.worker for slot in ask.slots})
-    if not ids:
+    """The slots whose lease is still ours, of workers that are not paused."""
+    ids = sorted({slot.worker for slot in ask.slots} - ask.paused.workers)
+    if not ids or ask.paused.queue is not None:
         return []
     epochs = {row.id: row.lease_epoch for row in tx.execute(HELD_WORKERS, {"ids": ids, "boot": ask.boot})}
     return [slot for slot in ask.slots if epochs.get(slot.worker) == slot.epoch]

@@ -6,8 +6,8 @@ import asyncio
 import base64
 import binascii
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import orjson
 import sqlalchemy as sa
@@ -119,13 +119,28 @@ _COUNTS: Final = sa.union_all(
 )
 
 
+class Submitting(Protocol):
+    """Runs the unit that queues jobs, and claims for them in the same transaction when there is an offer."""
+
+    def __call__(
+        self, submit: units.Unit[None], offer: Callable[[], ports.Offer | None] | None, /
+    ) -> Awaitable[None]: ...
+
+
 class Jobs:
     """`ports.Jobs` over SQL."""
 
     def __init__(
-        self, run: units.Units, known_requirements: known.Known, bell: owing.Bell, *, clock: ports.Clock
+        self,
+        run: units.Units,
+        known_requirements: known.Known,
+        bell: owing.Bell,
+        *,
+        submitting: Submitting,
+        clock: ports.Clock,
     ) -> None:
         self._run = run
+        self._submitting = submitting
         self._known = known_requirements
         self._bell = bell
         self._clock = clock
@@ -141,6 +156,7 @@ class Jobs:
         queue_limit: int | None = None,
         queue_bytes: int | None = None,
         begin: ports.Begin | None = None,
+        offer: Callable[[], ports.Offer | None] | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         if not jobs:
@@ -160,7 +176,7 @@ class Jobs:
         now = self._clock()
         if begin is not None:
             return await self._begin(order, begin, now=now)
-        await self._run.write(lambda tx: submission.submit(tx, order, self._depth, now=now))
+        await self._submitting(lambda tx: submission.submit(tx, order, self._depth, now=now), offer)
         self._known.add(needed)
         batch_id = batch.id if batch else None
         return tuple(rows.queued_job(job, batch_id, requirements=key) for job, key in zip(jobs, keys, strict=True))
@@ -202,8 +218,7 @@ class Jobs:
 
     async def attempts(self, job_id: str) -> tuple[model.Attempt, ...]:
         """The job's attempts, oldest first."""
-        found = await self._run.read(lambda tx: tx.execute(_ATTEMPTS, {"id": job_id}).all())
-        return tuple(rows.attempt(row) for row in found)
+        return await self._run.read(lambda tx: read_attempts(tx, job_id))
 
     async def place_of_new(self, tenant: model.TenantId, *, priority: int, n: int) -> int:
         """The queue position that the last of `n` jobs would have, were they ordered now."""
@@ -251,6 +266,11 @@ class Jobs:
             counts = {JobStatus(row.status): row.n for row in found if row.n}
             self._counts = (now, counts)
         return counts
+
+
+def read_attempts(tx: statements.Transaction, job_id: str) -> tuple[model.Attempt, ...]:
+    """The job's attempts, oldest first."""
+    return tuple(rows.attempt(row) for row in tx.execute(_ATTEMPTS, {"id": job_id}))
 
 
 def read_job(tx: statements.Transaction, job_id: str) -> model.Job:

@@ -45,6 +45,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
     known_requirements = known.Known()
     bell = owing.Bell()
     paused = pausing.Pauses(run, clock=clock)
+    queued = queue.Queue(run, known_requirements, bell, paused, boot=boot, clock=clock)
 
     async def check() -> None:
         try:
@@ -54,8 +55,8 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
             raise errors.StoreUnavailable("The database does not answer.") from None
 
     return ports.Store(
-        jobs=jobs.Jobs(run, known_requirements, bell, clock=clock),
-        queue=queue.Queue(run, known_requirements, bell, paused, boot=boot, clock=clock),
+        jobs=jobs.Jobs(run, known_requirements, bell, submitting=queued.submitting, clock=clock),
+        queue=queued,
         workers=workers.Workers(run, boot=boot),
         assets=assets.Assets(run, clock=clock),
         learned=learned.Learned(run, clock=clock),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway import ports
@@ -19,9 +20,10 @@ from gateway.adapters.store import (
     units,
     windows,
 )
-from gateway.domain import model, pauses
+from gateway.domain import errors, model, pauses
 from gateway.domain.comfy.graph import Requirements
 
+_NOTHING: Final = model.Claimed(claims=(), waiting=True)  #: for all we know
 EXPIRE_AT_ONCE: Final = 500  #: jobs expired in one transaction
 
 
@@ -61,14 +63,43 @@ class Queue:
         self, slots: Sequence[model.Slot], choose: ports.Choose, *, now: float, new_id: ports.NewId
     ) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction."""
-        paused = await self._pauses.all()
-        slots = [slot for slot in slots if slot.worker not in paused.workers]
-        if paused.queue is not None or not slots:
-            return model.Claimed(claims=(), waiting=True)  # for all we know
-        ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=paused)
+        ask = claims.Ask(
+            slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=await self._pauses.all()
+        )
         claimed = await self._run.write(lambda tx: claims.claim(tx, ask, self._seen))
         self._bell.claimed(claimed.claims)
         return claimed
+
+    async def submitting(self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None) -> units.T:
+        """Run a unit that queues jobs, and claim for them in the same transaction when there is an offer."""
+        if offer is None or not self._run.grouped:
+            return await self._run.write(submit)
+        paused = await self._pauses.all()
+        offered = offer()
+        if offered is None:
+            return await self._run.write(submit)
+        ask = claims.Ask(
+            slots=offered.slots,
+            choose=offered.choose,
+            now=offered.now,
+            new_id=offered.new_id,
+            boot=self._boot,
+            paused=paused,
+        )
+        try:
+            submitted, claimed = self._run.write_together(submit, lambda tx: claims.claim(tx, ask, self._seen))
+        except errors.StoreUnavailable:
+            offered.given(_NOTHING)
+            raise
+        claimed.add_done_callback(lambda done: self._give(done, offered))
+        return await submitted
+
+    def _give(self, done: asyncio.Future[model.Claimed], offered: ports.Offer) -> None:
+        """Whatever went wrong, dispatch looks again by itself and meets the same."""
+        failed = done.cancelled() or done.exception() is not None
+        claimed = _NOTHING if failed else done.result()
+        self._bell.claimed(claimed.claims)
+        offered.given(claimed)
 
     async def look(self, slots: Sequence[model.Slot], *, now: float) -> Sequence[model.Candidate]:
         """The candidates that placement would see for these places; nothing is claimed."""

@@ -128,7 +128,8 @@ def settle(tx: statements.Transaction, attempt: str, ending: model.Ending, *, bo
     edges.follow(tx, row.job_id, status, edge, at=ending.ended_at, hook=row.webhook, data=data, tries=tries, **columns)
     if edge is Edge.SUCCEED:
         tx.execute(_COUNT_DONE, {"b_id": row.worker})
-    return jobs.read_job(tx, row.job_id)
+    job = jobs.read_job(tx, row.job_id)
+    return dataclasses.replace(job, attempts=jobs.read_attempts(tx, row.job_id)) if job.ended else job
 
 
 def _unless_killer(

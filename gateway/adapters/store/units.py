@@ -28,6 +28,7 @@ GROUP: Final = 128  #: units that share one commit at most
 TRIES: Final = 5  #: of a PostgreSQL unit that meets a deadlock or a serialization failure
 
 T = TypeVar("T")
+U = TypeVar("U")
 Unit = Callable[[statements.Transaction], T]
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,15 @@ class Units:
         """Run a unit that only reads."""
         return await self._reads.run(unit)
 
+    @property
+    def grouped(self) -> bool:
+        """Whether writes share commits, so that `write_together` means one transaction."""
+        return self._writes.grouped
+
+    def write_together(self, first: Unit[T], second: Unit[U]) -> tuple[asyncio.Future[T], asyncio.Future[U]]:
+        """Run two units in one transaction, in this order, each in a savepoint of its own. Only when `grouped`."""
+        return self._writes.together(first, second)
+
     async def close(self) -> None:
         """Finish what is waiting and close every connection."""
         await asyncio.to_thread(self._writes.close)
@@ -74,7 +84,7 @@ class _Lane:
     """Threads that take units from one queue; a None in it ends the thread that takes it."""
 
     def __init__(self, name: str, backend: engines.Backend, *, threads: int, begin: str) -> None:
-        self._queue: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[_Task] | None] = queue.SimpleQueue()
         self._closed = False
         self._group = GROUP if backend.grouped and threads == 1 else 1
         seats = [_Seat(backend, begin) for _ in range(threads)]
@@ -85,13 +95,25 @@ class _Lane:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def grouped(self) -> bool:
+        return self._group > 1
+
     async def run(self, unit: Unit[T]) -> T:
+        task = self._task(unit)
+        self._queue.put((task,))
+        return await task.future
+
+    def together(self, first: Unit[T], second: Unit[U]) -> tuple[asyncio.Future[T], asyncio.Future[U]]:
+        tasks = self._task(first), self._task(second)
+        self._queue.put(tasks)
+        return tasks[0].future, tasks[1].future
+
+    def _task(self, unit: Unit[Any]) -> _Task:
         if self._closed:
             raise errors.StoreUnavailable("The store is closed.")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Task(unit=unit, future=future, loop=loop))
-        return await future
+        return _Task(unit=unit, future=loop.create_future(), loop=loop)
 
     def close(self) -> None:
         self._closed = True
@@ -113,15 +135,15 @@ class _Lane:
         first = self._queue.get()
         if first is None:
             return [], True
-        tasks = [first]
+        tasks = [*first]
         while len(tasks) < self._group:
             try:
-                task = self._queue.get_nowait()
+                more = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if task is None:
+            if more is None:
                 return tasks, True
-            tasks.append(task)
+            tasks += more
         return tasks, False
 
 
