@@ -39,7 +39,8 @@ class Balance:
     def is_uneven(self) -> bool:
         """Whether something may wait on a worker, so that one that becomes idle calls for a look."""
         return any(
-            member.occupied > 1 or (member.occupied and member.link.others) for member in self.fleet.members.values()
+            member.occupied > 1 or (member.occupied and member.link.others and _line(member, self.clock())[0])
+            for member in self.fleet.members.values()
         )
 
     def look(self, requirements: Mapping[str, Requirements], paused: pauses.Pauses) -> None:

@@ -90,7 +90,7 @@ class Outcome(StrEnum):
     BROKEN = "broken"  #: the worker's fault (out of memory, CUDA fault, lost output): worth another try
     LOST = "lost"  #: the worker forgot it or went away
     CANCELED = "canceled"  #: stopped because a client asked
-    RELEASED = "released"  #: handed back by a gateway that stops; spends no try
+    RELEASED = "released"  #: handed back, by a gateway that stops or for an idle worker; spends no try
 
 
 RETRYABLE: Final = frozenset({Outcome.BROKEN, Outcome.LOST})
