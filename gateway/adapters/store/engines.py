@@ -194,6 +194,8 @@ def _set_up_postgres(connection: psycopg.Connection, _record: object) -> None:
     # All we read comes through an index in its order. Before a table was analyzed for the first time, the server takes
     # a long queue for a short one, and sorts all of it for each claim.
     connection.execute(b"SET enable_bitmapscan = off")
+    # What is looked up is a few rows of a table that is mostly in memory: walking all of it is never cheaper.
+    connection.execute(b"SET random_page_cost = 1.1")
 
 
 #: Classes of SQLSTATE that tell of the server, not of the statement: connection, resources, operator, system.

@@ -26,6 +26,7 @@ WINDOW: Final = 64
 WARM_WINDOW: Final = 16  #: jobs that are looked at of a class whose models an idle worker holds
 WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
 ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
+FEW: Final = 2  #: classes that are read without looking first whether any job of them is queued
 LANES: Final = ENOUGH  #: the first ENOUGH jobs of a class are in the lanes whose heads are the first ENOUGH
 
 _jobs = schema.jobs
@@ -59,9 +60,10 @@ _OF_LANES: Final = sa.union_all(*(_lane(number) for number in range(LANES)))
 
 
 def _heads() -> sa.Select[Any]:
-    """The first job of each tenant in a class."""
+    """The first job of each tenant in a class. Their ids are found before the jobs are looked up, or PostgreSQL would
+    compare them with every job."""
     of_class = _jobs.c.requirements == sa.bindparam("key")
-    tenants = known.hops(_jobs.c.tenant, of_class)
+    tenants = known.hops(_jobs.c.tenant, of_class, then=_ORDER)
     lane = _jobs.alias("lane")
     first = (
         sa.select(lane.c.id)
@@ -71,7 +73,8 @@ def _heads() -> sa.Select[Any]:
         .correlate(tenants)
         .scalar_subquery()
     )
-    return _columns(_PLACE).join_from(tenants, _jobs, _jobs.c.id == first).where(tenants.c.key.is_not(None))
+    heads = sa.select(first.label("id")).where(tenants.c.key.is_not(None)).cte("heads").prefix_with("MATERIALIZED")
+    return _columns(_PLACE).join_from(heads, _jobs, _jobs.c.id == heads.c.id)
 
 
 _HEADS: Final = _heads()
@@ -147,13 +150,11 @@ def read(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float,
     warm = _warm_behind(slots, at_head) if is_deep else ()
     if not warm and not is_crowded and all(at_head <= slot.accepts for slot in slots):
         return Windows(rows=head, due=due)
-    queued: list[str] | None = None
     found: dict[str, rows.Row] = {row.id: row for key in warm for row in look_at.of_class(key)[:WARM_WINDOW]}
     for accepts in {slot.accepts for slot in slots}:
         mine = [row for row in head if row.requirements in accepts]
         if is_deep and (is_crowded or len(mine) < len(head)):  # something at the head cannot run here: look behind it
-            queued = queued if queued is not None else list(tx.execute(known.QUEUED_KEYS).scalars())
-            mine = _merge([look_at.of_class(key) for key in queued if key in accepts])
+            mine = _merge([look_at.of_class(key) for key in look_at.queued(accepts)])
         found.update((row.id, row) for row in mine)
     return Windows(rows=sorted(found.values(), key=_fair), due=due)
 
@@ -167,6 +168,15 @@ class _Look:
     room: Mapping[str, int]  #: how many more jobs of a capped tenant may run
     crowded: frozenset[str] = frozenset()  #: classes that full tenants are known to have at the head
     classes: dict[str, Sequence[rows.Row]] = field(default_factory=dict[str, Sequence[rows.Row]])
+    keys: Sequence[str] | None = None  #: of all queued jobs, once they were asked for
+
+    def queued(self, accepts: Set[str]) -> Sequence[str]:
+        """Which of these classes may have queued jobs."""
+        if len(accepts) <= FEW:
+            return sorted(accepts)
+        if self.keys is None:
+            self.keys = self.tx.execute(known.QUEUED_KEYS).scalars()
+        return [key for key in self.keys if key in accepts]
 
     def runnable(self, found: Sequence[rows.Row]) -> Sequence[rows.Row]:
         """The first ones of each tenant, as many as may run."""
