@@ -358,7 +358,7 @@ async def test_a_lost_attempt_is_queued_again_elsewhere(store: ports.Store, cloc
     (candidate,) = await offered(store, clock, slots)
     assert candidate.avoid == {"w0"}
     (second,) = await kit.claim(store, slots, clock)
-    assert second.attempt.number == 2
+    assert (second.attempt.number, second.avoid) == (2, {"w0"})
     (made,) = await store.queue.add_outputs(second.attempt.id, [kit.new_output(clock, job.id)])
     assert made.index == 0
     assert [attempt.outcome for attempt in await store.jobs.attempts(job.id)] == [Outcome.LOST, None]
@@ -383,6 +383,16 @@ async def test_what_is_handed_back_spends_no_try(store: ports.Store, clock: kit.
         released = await kit.run_one(store, clock, slots, Outcome.RELEASED, avoid=False)
         assert (released.status, released.tries) == (JobStatus.QUEUED, 0)
     assert (await kit.run_one(store, clock, slots, Outcome.SUCCEEDED)).tries == 1
+
+
+async def test_what_is_handed_back_stands_where_it_stood_before(store: ports.Store, clock: kit.Clock) -> None:
+    first = await kit.submit_one(store, clock)
+    await kit.submit_one(store, clock)
+    slots = await kit.lease(store, "w0")
+    released = await kit.run_one(store, clock, slots, Outcome.RELEASED, avoid=False)
+    assert released.id == first.id
+    (again,) = await kit.claim(store, slots, clock)
+    assert (again.job_id, again.avoid) == (first.id, frozenset())
 
 
 async def test_a_job_asked_to_stop_may_finish_first(store: ports.Store, clock: kit.Clock) -> None:
