@@ -22,6 +22,7 @@ from gateway.domain.costs import book, eta, memory
 from gateway.domain.costs.sketch import Sketch
 
 _LONGEST_DELAY: Final = 0.5  #: no worker is taken to be further away, in seconds
+_LONGEST_TURN: Final = 0.03  #: seconds a place is free between two jobs; beyond, there was none to run
 _REMEMBERED: Final = 4.0  #: times its patience that a job is remembered to have left places to others
 
 
@@ -34,6 +35,7 @@ class _Expected:
     since: float
     cost: book.Cost | None
     is_first: bool = True  #: nothing of ours was there before it
+    turn: float = 0.0  #: seconds that its place was free between the job before and this one
     freed_at: float | None = None  #: when it left its place
 
     @property
@@ -48,6 +50,7 @@ class _Belief:
 
     memory: memory.Memory = field(default_factory=memory.Memory)
     attempts: dict[model.AttemptId, _Expected] = field(default_factory=dict[model.AttemptId, "_Expected"])
+    free_since: float | None = None
 
     @property
     def there(self) -> list[_Expected]:
@@ -140,13 +143,17 @@ class Foresight:
         """An attempt was given to its worker, which will hold what it needs."""
         belief = self._belief(claim.attempt.worker)
         needs = self._needs.get(claim.requirements_key)
+        since, free_since = claim.attempt.created_at, belief.free_since
+        turn = 0.0 if free_since is None else since - free_since
         belief.attempts[claim.attempt.id] = _Expected(
             claim=claim,
             before=belief.memory,
-            since=claim.attempt.created_at,
+            since=since,
             cost=self._costs_of.pop(claim.job_id, None),
             is_first=not any(expected.is_there for expected in belief.attempts.values()),
+            turn=turn if 0 < turn <= _LONGEST_TURN else 0.0,
         )
+        belief.free_since = None
         self.passed.pop(claim.job_id, None)
         if needs is not None:
             belief.memory = belief.memory.after(needs.models, claim.sketch.held)
@@ -185,6 +192,8 @@ class Foresight:
         expected.freed_at = self.clock()
         if was_first and belief.there:
             belief.there[0].since = expected.freed_at  # it is its turn now
+        elif not belief.there:
+            belief.free_since = expected.freed_at
 
     def ran(self, claim: model.Claim, entry: history.HistoryEntry, outline: inputs.Outline) -> None:
         """Its history was read."""
@@ -209,9 +218,11 @@ class Foresight:
         kind = book.Kind.of(needs, claim.sketch)
         bits = sum(1 << place for place in cached)
         self.costs.observe(kind, run.missing, entry.seconds, worker=claim.attempt.worker, cached=bits)
-        if expected is not None and expected.is_first and expected.freed_at is not None:
+        if expected is not None and expected.freed_at is not None:
             taken = expected.freed_at - expected.since
-            self.costs.observe_place(taken, run=entry.seconds, worker=claim.attempt.worker)
+            self.costs.observe_place(taken + expected.turn)
+            if expected.is_first:
+                self.costs.observe_way(taken, run=entry.seconds, worker=claim.attempt.worker)
 
     def ended(self, claim: model.Claim, *, posted: bool) -> None:
         """It is over. If its worker got it and nobody saw its end, nothing is believed of what that one holds."""
@@ -270,13 +281,12 @@ class Foresight:
         return self._queued(wanted.key, own, standings, position)
 
     def _queued(self, key: str, own: eta.Length | None, standings: Sequence[Standing], position: int) -> eta.Eta | None:
-        any_run = self.costs.usual
-        if own is None or any_run is None:
+        usual = self.costs.average
+        if own is None or usual is None:
             return None
         able = [standing for standing in standings if key in standing.accepts]
         now = self.clock()
         busy = [self._worker(standing, now).ready_in for standing in able]
-        usual = eta.Length(seconds=any_run.seconds, sigma=any_run.sigma)
         return eta.of_queued(position, busy, usual, own.with_more(self.costs.overhead()))
 
     def _length(self, needs: book.Needs | None, sketch: Sketch) -> eta.Length | None:

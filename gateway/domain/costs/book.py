@@ -17,10 +17,10 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from gateway.domain.comfy.graph import Requirements
-from gateway.domain.costs.estimate import Estimate
+from gateway.domain.costs.estimate import Average, Estimate, Mean
 from gateway.domain.costs.memory import Files
 from gateway.domain.costs.sketch import Sketch
 
@@ -34,6 +34,11 @@ _SAVING: Final = 0.5
 _ANY: Final = "*"  #: the key of how long any job takes a place
 _MORE: Final = "+"  #: the key of how much longer that is than its run
 _MOST: Final = 5_000  #: entries of a table
+_OUTLIER: Final = 20.0  #: what takes so many times what is usual counts as so long in an average
+_MOST_SIGMA: Final = 1.5
+_CHANGED: Final = 0.5  #: standard deviations by which an average may differ from what the newest runs say
+_NOISE: Final = 0.35  #: and by which part of it
+_FEW: Final = 10.0  #: as many runs as the newest stand for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +86,35 @@ class Cost:
         return self.load + self.run
 
 
-@dataclass(slots=True)
-class Table:
-    """Estimates by key; those that were not used for longest go when there are too many."""
+class Learner(Protocol):
+    """Learns a duration."""
 
-    entries: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
+    def observe(self, seconds: float) -> None: ...
+
+    def as_body(self) -> list[float]: ...
+
+    @classmethod
+    def of_body(cls, body: Any) -> Self: ...
+
+
+L = TypeVar("L", bound=Learner)
+
+
+@dataclass(slots=True)
+class Table(Generic[L]):
+    """What was learned, by key; what was not used for longest goes when there is too much."""
+
+    kind: type[L]
+    entries: dict[str, L] = field(default_factory=dict[str, L])
     changed: set[str] = field(default_factory=set[str])
 
-    def get(self, key: str) -> Estimate | None:
+    def get(self, key: str) -> L | None:
         """What is known under this key."""
         return self.entries.get(key)
 
     def observe(self, key: str, seconds: float) -> None:
         """Learn of one more."""
-        found = self.entries.pop(key, None) or Estimate()
+        found = self.entries.pop(key, None) or self.kind()
         found.observe(seconds)
         self.entries[key] = found  # the newest last
         self.changed.add(key)
@@ -110,19 +130,24 @@ class Table:
         """Take what was kept; what makes no sense is left out."""
         for key, body in list(bodies.items())[:_MOST]:
             try:
-                self.entries[key] = Estimate.of_body(body["e"])
+                self.entries[key] = self.kind.of_body(body["e"])
             except (KeyError, TypeError, ValueError):
                 continue
+
+
+def _estimates() -> Table[Estimate]:
+    return Table(Estimate)
 
 
 @dataclass(slots=True)
 class Costs:
     """All that was learned. It only ever grows by `observe`, and is asked by `cost`."""
 
-    runs: Table = field(default_factory=Table)  #: seconds for a unit of work, by kind
-    colds: Table = field(default_factory=Table)  #: the same of runs that loaded all their models
-    loads: Table = field(default_factory=Table)  #: seconds, by the set of files; a single file is a set, too
-    slowness: Table = field(default_factory=Table)  #: factors, by worker
+    runs: Table[Estimate] = field(default_factory=_estimates)  #: seconds for a unit of work, by kind
+    colds: Table[Estimate] = field(default_factory=_estimates)  #: the same of runs that loaded all their models
+    loads: Table[Estimate] = field(default_factory=_estimates)  #: seconds, by the set of files, or by a single one
+    slowness: Table[Estimate] = field(default_factory=_estimates)  #: factors, by worker
+    places: Table[Mean] = field(default_factory=lambda: Table(Mean))  #: of any job
     _usual: float = 1.0  #: the slowness of a worker that is not known yet
 
     def __bool__(self) -> bool:
@@ -143,6 +168,21 @@ class Costs:
     def usual(self) -> Estimate | None:
         """How long any job takes a place of a worker, loading included."""
         return self.runs.get(_ANY)
+
+    @property
+    def average(self) -> Average | None:
+        """What jobs take a place on average. When the newest runs say something quite different, they are believed."""
+        newest = self.usual
+        if newest is None:
+            return None
+        sigma = min(newest.sigma, _MOST_SIGMA)
+        mean = newest.seconds * math.exp(sigma**2 / 2)
+        learned = self.places.get(_ANY)
+        if learned is not None:
+            average = learned.average
+            if abs(average.mean - mean) <= max(_CHANGED * average.deviation, _NOISE * average.mean):
+                return average
+        return Average(mean=mean, deviation=mean * math.sqrt(math.expm1(sigma**2)), count=_FEW)
 
     def overhead(self, worker: str | None = None) -> float:
         """How much longer a job takes a place than it runs, in seconds: of this worker, or of any."""
@@ -214,9 +254,15 @@ class Costs:
             for key in _near(kind):
                 self.runs.observe(key, each)
 
-    def observe_place(self, seconds: float, *, run: float, worker: str) -> None:
-        """Learn of a job that took a place for so long, by our clock, `run` of it by its worker's."""
+    def observe_place(self, seconds: float) -> None:
+        """Learn of a job that took a place for so long, by our clock."""
+        before = self.usual
+        most = seconds if before is None else _OUTLIER * before.seconds
         self.runs.observe(_ANY, seconds)
+        self.places.observe(_ANY, min(seconds, most))
+
+    def observe_way(self, seconds: float, *, run: float, worker: str) -> None:
+        """Learn of a job that had a place to itself for so long, `run` of it by its worker's clock."""
         self.runs.observe(_MORE, seconds - run)
         self.runs.observe(f"{_MORE}{worker}", seconds - run)
 
@@ -248,12 +294,13 @@ class Costs:
 
     # -- keeping ------------------------------------------------------------------------------------------------
 
-    def tables(self) -> Iterator[tuple[str, Table]]:
+    def tables(self) -> Iterator[tuple[str, Table[Any]]]:
         """The tables, under the names that they are kept by."""
         yield "cost_run", self.runs
         yield "cost_cold", self.colds
         yield "cost_load", self.loads
         yield "cost_slowness", self.slowness
+        yield "cost_place", self.places
 
     def restore(self, kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Take what was kept of each table."""

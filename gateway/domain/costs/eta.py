@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.domain.costs.estimate import Average
+
 _NINE_IN_TEN: Final = 1.2816  #: standard deviations
 _LEAST_DOUBT: Final = 0.05  #: no wait is known better than by this part of it
-_LEARNING: Final = 0.23  #: how far a learned centre is from the true one, in spreads: it follows what is new
 _MOST_SIGMA: Final = 1.5
 
 
@@ -50,8 +51,9 @@ class Length:
         return self.mean * math.sqrt(math.expm1(min(self.sigma, _MOST_SIGMA) ** 2))
 
 
-def of_queued(position: int, busy: Sequence[float], usual: Length, own: Length) -> Eta | None:
-    """Of the job at this place of the queue (1 is next); `busy` is what each worker for it still has to do.
+def of_queued(position: int, busy: Sequence[float], usual: Average, own: Length) -> Eta | None:
+    """Of the job at this place of the queue (1 is next); `busy` is what each worker for it still has to do, `usual`
+    what any job takes a place.
 
     None when there is no such worker.
     """
@@ -59,11 +61,24 @@ def of_queued(position: int, busy: Sequence[float], usual: Length, own: Length) 
         return None
     starts = _start(position, busy, usual.mean)
     ahead = max(0, position - 1)
+    starts = max(min(busy), starts - _earlier(ahead, len(busy), usual))
     doubt = math.hypot(
-        math.sqrt(ahead) * usual.deviation / len(busy), own.deviation, starts * (_LEAST_DOUBT + _LEARNING * usual.sigma)
+        math.sqrt(ahead) * usual.deviation / len(busy),
+        own.deviation,
+        starts * _LEAST_DOUBT,
+        starts * usual.doubt,
     )
     middle = starts + own.seconds
     return Eta(p50=middle, p90=middle + _NINE_IN_TEN * doubt)
+
+
+def _earlier(ahead: int, workers: int, usual: Average) -> float:
+    """How much earlier a place becomes free than with jobs of equal length: when one does, the others are in the middle
+    of jobs, and long ones are more likely to be met there, so that more than half a job of each is left to do."""
+    if usual.mean <= 0:
+        return 0.0
+    more = usual.deviation**2 / (2 * usual.mean)
+    return min(1.0, ahead / workers) * more * (workers - 1) / workers
 
 
 def _start(position: int, busy: Sequence[float], each: float) -> float:

@@ -128,6 +128,7 @@ def test_what_was_learned_is_kept_and_restored() -> None:
         costs.observe(kind("a"), NONE, 1.0, worker="w0")
         costs.observe(kind("a"), frozenset("a"), 4.0, worker="w0")
         costs.observe(kind("a"), NONE, 3.0, worker="w1")
+        costs.observe_place(2.0)
     kept = {name: table.take_changed() for name, table in costs.tables()}
     assert all(kept.values())
     assert not any(table.take_changed() for _, table in costs.tables())
@@ -147,8 +148,46 @@ def test_what_was_kept_wrongly_is_left_out() -> None:
 
 
 def test_tables_do_not_grow_for_ever() -> None:
-    table = book.Table()
+    table = book.Table(estimate.Estimate)
     for number in range(6000):
         table.observe(str(number), 1.0)
     assert len(table.entries) == 5000
     assert "5999" in table.entries
+
+
+def average_of(costs: book.Costs) -> float:
+    found = costs.average
+    assert found is not None
+    return found.mean
+
+
+def test_an_average_counts_the_few_long_ones_and_does_not_wander() -> None:
+    costs = book.Costs()
+    for number in range(200):
+        costs.observe_place(20.0 if number % 10 == 0 else 1.0)
+    assert average_of(costs) == pytest.approx(2.9, rel=0.15)
+
+
+def test_one_stuck_run_moves_an_average_little_and_a_real_change_is_followed() -> None:
+    costs = book.Costs()
+    for _ in range(200):
+        costs.observe_place(2.0)
+    costs.observe_place(3600.0)
+    assert average_of(costs) < 3.0
+    for _ in range(40):
+        costs.observe_place(60.0)
+    assert average_of(costs) == pytest.approx(60.0, rel=0.25)
+
+
+def test_an_average_is_kept_and_what_an_older_gateway_kept_will_do() -> None:
+    costs = book.Costs()
+    for number in range(50):
+        costs.observe_place(1.0 + number % 3)
+    kept = {name: table.take_changed() for name, table in costs.tables()}
+    again = book.Costs()
+    again.restore(kept)
+    assert average_of(again) == pytest.approx(average_of(costs), rel=1e-3)
+    old = book.Costs()
+    old.restore({name: bodies for name, bodies in kept.items() if name != "cost_place"})
+    assert average_of(old) == pytest.approx(2.0, rel=0.3)
+    assert book.Costs().average is None
