@@ -18,6 +18,7 @@ def batch(
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the files and the batch's state.")] = Path("out"),
     in_flight: Annotated[int, typer.Option(min=1, max=200, help="Jobs that are ordered and not done yet.")] = 16,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher goes first; orders of `run` have 0.")] = -10,
     url: connection.Url = connection.DEFAULT_URL,
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
@@ -32,7 +33,8 @@ def batch(
 
     CSV: the header row names parameters, and perhaps `template`.
     JSON Lines: {"prompt": "a red fox", "seed": 7}, or
-    {"template": "sdxl", "inputs": {…}, "metadata": {…}, "priority": 0}.
+    {"template": "sdxl", "inputs": {…}, "metadata": {…}, "priority": 5}.
+    A line's own priority goes before --priority.
     Paths of file parameters are relative to the file.
 
     What becomes of each line is written to OUT/FILE.state.jsonl. Run the same
@@ -45,5 +47,5 @@ def batch(
     """
     from gateway.cli import batching, output
 
-    wish = batching.Wish(file=file, template=template, out=out, in_flight=in_flight)
+    wish = batching.Wish(file=file, template=template, out=out, in_flight=in_flight, priority=priority)
     output.run(lambda screen: batching.fulfil(wish, url, api_key, screen), as_json=as_json)

@@ -24,7 +24,7 @@ from gateway.cli import (
     shapes,
     tallying,
 )
-from gateway.domain import errors
+from gateway.domain import errors, model
 from gateway.domain.templates import model as templates
 from gateway.domain.templates import values
 
@@ -39,6 +39,7 @@ class Wish:
     template: str | None
     out: Path
     in_flight: int
+    priority: int = model.BATCH_PRIORITY  #: of lines that say none
 
 
 async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Screen) -> int:
@@ -211,7 +212,8 @@ class _Batch:
         """Order a line. An answer that is lost is no reason to order twice."""
         given = await self.uploader.uploaded(each.inputs)
         key = self.kept.order_key(each.line.key, number)
-        about = {"priority": each.line.priority, "metadata": {**each.line.metadata, journal.MARK: key}}
+        priority = self.wish.priority if each.line.priority is None else each.line.priority
+        about = {"priority": priority, "metadata": {**each.line.metadata, journal.MARK: key}}
         self.kept.write(each.line.key, "ordering", number=number)
         while True:
             try:

@@ -35,13 +35,14 @@ class Line:
     inputs: Mapping[str, Any]
     texts: bool  #: the inputs are cells of a CSV: text, whatever their type
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    priority: int = 0
+    priority: int | None = None  #: None: what the whole batch has
 
     def as_dict(self) -> dict[str, Any]:
         """The line in its long form."""
         pairs = {"template": self.template, "inputs": dict(self.inputs)}
-        more = {"metadata": dict(self.metadata), "priority": self.priority}
-        return {**pairs, **{name: value for name, value in more.items() if value}}
+        metadata = {"metadata": dict(self.metadata)} if self.metadata else {}
+        priority = {} if self.priority is None else {"priority": self.priority}
+        return {**pairs, **metadata, **priority}
 
 
 def read(path: Path, template: str | None) -> list[Line]:
@@ -135,9 +136,10 @@ def _line(number: int, raw: object, template: str | None, *, texts: bool, seen: 
         inputs=about["inputs"],
         texts=texts,
         metadata=_read(about, "metadata", dict, {}),
-        priority=_read(about, "priority", int, 0),
+        priority=_read(about, "priority", int, 0) if "priority" in about else None,
     )
-    content = orjson.dumps(line.as_dict(), option=orjson.OPT_SORT_KEYS)
+    told = line if line.priority else dataclasses.replace(line, priority=None)  # 0 has always been as good as nothing
+    content = orjson.dumps(told.as_dict(), option=orjson.OPT_SORT_KEYS)
     digest = hashlib.blake2b(content, digest_size=10).hexdigest()
     seen[digest] += 1  # equal lines are several orders
     return dataclasses.replace(line, key=f"{digest}-{seen[digest]}")

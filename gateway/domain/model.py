@@ -20,6 +20,7 @@ WorkerId = NewType("WorkerId", str)  #: short and readable: `gpu0`, `sim1`, `10.
 TenantId = NewType("TenantId", str)
 
 DEFAULT_TENANT = TenantId("default")
+BATCH_PRIORITY = -10  #: of what is ordered in bulk, so that single orders overtake it
 
 
 class OutputType(StrEnum):

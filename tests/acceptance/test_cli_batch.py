@@ -71,11 +71,23 @@ def test_a_batch_that_is_killed_goes_on(gateway: Running, there: Mapping[str, st
     assert again.returncode == 0, again.stderr
     assert f"12 of 12 done, {done} of them before" in again.stdout
     assert len(ordered(gateway, "killed")) == 12
+    assert {job["priority"] for job in ordered(gateway, "killed")} == {-10}, "people who wait go before a batch"
     names = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert names >= {f"sd15-{seed}-1.png" for seed in range(12)}
     nothing = call(tmp_path, *words, more=there)
     assert nothing.returncode == 0
     assert len(ordered(gateway, "killed")) == 12
+
+
+def test_a_batch_says_its_priority_and_a_line_its_own(
+    gateway: Running, there: Mapping[str, str], tmp_path: Path
+) -> None:
+    lines = [{"inputs": {"prompt": f"prior {text}"}, **more} for text, more in (("b", {}), ("a", {"priority": 0}))]
+    (tmp_path / "orders.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    done = call(tmp_path, "batch", "orders.jsonl", "-t", "sd15", "--priority", "-50", more=there)
+    assert done.returncode == 0, done.stderr
+    found = {job["inputs"]["prompt"]: job["priority"] for job in ordered(gateway, "prior")}
+    assert found == {"prior b": -50, "prior a": 0}
 
 
 def test_ctrl_c_leaves_the_jobs_and_the_next_run_fetches_them(

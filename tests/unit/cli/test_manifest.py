@@ -28,6 +28,7 @@ def test_json_lines_in_both_forms(tmp_path: Path) -> None:
     assert (short.number, short.template, short.inputs, short.texts) == (1, "sdxl", {"prompt": "a", "seed": 1}, False)
     assert (long.number, long.template, long.inputs) == (3, "edit", {"tone": "x"})
     assert (long.metadata, long.priority) == ({"who": "me"}, 3)
+    assert short.priority is None
     assert manifest.read(tmp_path / "a.jsonl", "sdxl")[1].as_dict() == {
         "template": "edit",
         "inputs": {"tone": "x"},
@@ -50,6 +51,12 @@ def test_keys_are_of_the_content(tmp_path: Path) -> None:
     assert len({line.key for line in one}) == 3
     assert {line.key for line in one} < {line.key for line in moved}
     assert lines(tmp_path, "c.csv", "prompt,seed\nx,1\n", "sd15")[0].key not in {line.key for line in one}
+
+
+def test_a_priority_of_nothing_is_said_but_makes_no_other_order(tmp_path: Path) -> None:
+    said, not_said = lines(tmp_path, "a.jsonl", '{"inputs": {"seed": 1}, "priority": 0}\n{"inputs": {"seed": 1}}')
+    assert (said.priority, said.as_dict()["priority"], not_said.priority) == (0, 0, None)
+    assert said.key.rpartition("-")[0] == not_said.key.rpartition("-")[0]
 
 
 def test_every_bad_line_is_told(tmp_path: Path) -> None:
