@@ -69,7 +69,10 @@ def _kind(request: Request) -> str:
 
 def _parsed(data: bytes) -> Any:
     try:
+        reading.refuse_large(data, source="the body")
         return body.parse_json(data)
+    except errors.InvalidWorkflow as error:
+        raise errors.TemplateError(error.message, faults=error.faults) from None
     except errors.MalformedBody as error:
         if b"[[steps]]" not in data:
             raise

@@ -11,6 +11,7 @@ A catalog is immutable; workers with the same `digest` can share one.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import itertools
@@ -30,6 +31,7 @@ _ALIKE = 0.8
 _ALIKE_STEMS = 0.75
 _SOMEWHAT_ALIKE = 0.6
 _LONGEST = 200  #: characters of a wrong name that are compared
+_MAX_HINTS = 20  #: looking for near names takes its time; a report with more of them helps nobody
 NO_OUTPUTS = "The workflow has no node that makes an output, such as SaveImage."
 
 
@@ -101,16 +103,16 @@ class NodeCatalog:
             return False
         if any(self.definition(class_type) == digest for class_type, digest in needs.unfit):
             return False
-        return not any(self._lacks_model(*model) for model in needs.models)
+        return not any(self.lacks_model(*model) for model in needs.models)
 
     def lacks(self, needs: graphs.Requirements) -> tuple[errors.Fault, ...]:
         """What of these requirements is missing here: node classes and model files, with the nearest that is
         there."""
         missing = sorted(needs.classes - self.classes.keys())
-        models = sorted(model for model in needs.models if self._lacks_model(*model))
+        models = sorted(model for model in needs.models if self.lacks_model(*model))
         return (
-            *(self._missing_class(class_type) for class_type in missing),
-            *(self._missing_model(*model) for model in models),
+            *(self._missing_class(class_type, hint=at < _MAX_HINTS) for at, class_type in enumerate(missing)),
+            *(self._missing_model(*model, hint=at < _MAX_HINTS) for at, model in enumerate(models)),
         )
 
     def check(self, graph: graphs.Graph, *, partial: bool = True) -> tuple[errors.Fault, ...]:
@@ -119,36 +121,45 @@ class NodeCatalog:
         With `partial`, as for ComfyUI itself, a graph of which at least one output can run is fine; without
         it, whatever is wrong with any node that an output depends on is told.
         """
-        unknown = tuple(
-            self._missing_class(node["class_type"], node_id)
-            for node_id, node in graph.items()
-            if node["class_type"] not in self.classes
-        )
+        unknown = tuple(itertools.islice(self._unknown(graph), structure.MAX_FAULTS))
         outputs = graphs.output_nodes(graph, self)
         if not unknown and not outputs:
             return (errors.Fault(reason="prompt_no_outputs", message=NO_OUTPUTS),)
         reached = graphs.upstream(graph, outputs)
-        checked = (self._node_faults(graph, node_id) for node_id in graph if node_id in reached)
+        hints = itertools.count()
+        checked = (self._node_faults(graph, node_id, hints) for node_id in graph if node_id in reached)
         faults = list(itertools.chain.from_iterable(checked))
         if partial and not unknown and faults and _some_output_runs(graph, outputs, faults):
             return ()
-        return (*unknown, *faults)
+        return (*unknown, *faults)[: structure.MAX_FAULTS]
 
-    def _lacks_model(self, class_type: str, field: str, file: str) -> bool:
+    def _unknown(self, graph: graphs.Graph) -> Iterator[errors.Fault]:
+        """The nodes of classes that are not here. Each class is looked for once."""
+        told: dict[str, errors.Fault] = {}
+        for node_id, node in graph.items():
+            class_type = node["class_type"]
+            if class_type in self.classes:
+                continue
+            if class_type not in told:
+                told[class_type] = self._missing_class(class_type, hint=len(told) < _MAX_HINTS)
+            yield dataclasses.replace(told[class_type], node=node_id)
+
+    def lacks_model(self, class_type: str, field: str, file: str) -> bool:
+        """Whether this input has a list, and this file is not in it."""
         choices = self.choices(class_type, field)
         return choices is not None and file not in choices
 
-    def _missing_class(self, class_type: str, node: str | None = None) -> errors.Fault:
-        hint = near_class(class_type, self.classes)
-        message = f"No node class {class_type!r} here; the custom node may not be installed.{hint}"
-        return errors.Fault(reason="missing_node_type", message=message, node=node, class_type=class_type)
+    def _missing_class(self, class_type: str, *, hint: bool) -> errors.Fault:
+        near = near_class(class_type, self.classes) if hint else ""
+        message = f"No node class {class_type!r} here; the custom node may not be installed.{near}"
+        return errors.Fault(reason="missing_node_type", message=message, class_type=class_type)
 
-    def _missing_model(self, class_type: str, field: str, file: str) -> errors.Fault:
-        hint = near_file(file, self.choices(class_type, field) or ())
-        message = f"The model file {file!r} is not there.{hint}"
+    def _missing_model(self, class_type: str, field: str, file: str, *, hint: bool) -> errors.Fault:
+        near = near_file(file, self.choices(class_type, field) or ()) if hint else ""
+        message = f"The model file {file!r} is not there.{near}"
         return errors.Fault(reason="missing_model", message=message, class_type=class_type, field=field)
 
-    def _node_faults(self, graph: graphs.Graph, node_id: str) -> Iterator[errors.Fault]:
+    def _node_faults(self, graph: graphs.Graph, node_id: str, hints: Iterator[int]) -> Iterator[errors.Fault]:
         node = graph[node_id]
         node_class = self.classes.get(node["class_type"])
         if node_class is None:
@@ -162,7 +173,7 @@ class NodeCatalog:
             elif isinstance(inputs[field], list):
                 yield from self._link_faults(graph, place, spec, node_class)
             else:
-                yield from _literal_faults(place, spec, inputs[field], is_stock=node_class.is_stock)
+                yield from _literal_faults(place, spec, inputs[field], hints, is_stock=node_class.is_stock)
 
     def _link_faults(
         self, graph: graphs.Graph, place: structure.Place, spec: node_classes.InputSpec, target: node_classes.NodeClass
@@ -284,8 +295,9 @@ def _nested(specs: Mapping[str, node_classes.InputSpec], field: str) -> node_cla
 
 
 def _literal_faults(
-    place: structure.Place, spec: node_classes.InputSpec, value: Any, *, is_stock: bool
+    place: structure.Place, spec: node_classes.InputSpec, value: Any, hints: Iterator[int], *, is_stock: bool
 ) -> Iterator[errors.Fault]:
+    """`hints` counts those that were given: near names are looked for a few times only."""
     if structure.is_asset_reference(value) or (isinstance(value, dict) and "__value__" in value):
         return
     if spec.type in NUMBERS:
@@ -295,7 +307,9 @@ def _literal_faults(
         elif is_stock:
             yield from _range_faults(place, spec, number)
     elif is_stock and spec.choices and not spec.multiselect and value not in spec.choices:
-        hint = _near_value(place.field, value, spec.choices) if isinstance(value, str) else ""
+        hint = ""
+        if isinstance(value, str) and next(hints) < _MAX_HINTS:
+            hint = _near_value(place.field, value, spec.choices)
         yield place.fault("value_not_in_list", f"{shown(value)} is not among the choices.{hint}")
 
 

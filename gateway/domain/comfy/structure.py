@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from gateway.domain import errors
 
+MAX_NODES = 20_000  #: far more than anybody draws; each costs us something
 MAX_DEPTH = 64  #: of lists and objects inside one input; JSON writers give up at a few hundred
 MAX_FAULTS = 500  #: a report longer than this helps nobody
 MIN_INTEGER = -(2**63)
@@ -73,6 +74,10 @@ def is_asset_reference(value: object) -> TypeGuard[dict[str, Any]]:
 
 def faults(nodes: Mapping[Any, Any]) -> Iterator[errors.Fault]:
     """Everything that is structurally wrong with these nodes; nothing for a sound graph."""
+    if len(nodes) > MAX_NODES:
+        message = f"The workflow has {len(nodes)} nodes; {MAX_NODES} is the most."
+        yield errors.Fault(reason="too_many_nodes", message=message)
+        return
     sound: dict[str, Mapping[str, Any]] = {}
     for node_id, node in nodes.items():
         found = list(_node_faults(node_id, node, nodes))

@@ -128,11 +128,23 @@ def parse_json(data: bytes, *, source: str, place: str | None = None) -> Any:
         raise _refusal(source, broken.reason, broken.message, place) from None
 
 
-def _parsed(data: bytes) -> Any:
+def refuse_large(data: bytes, *, source: str) -> None:
+    """Raises `InvalidWorkflow` for JSON that nobody should even parse."""
+    try:
+        _bound(data)
+    except parts.Broken as broken:
+        raise _refusal(source, broken.reason, broken.message, None) from None
+
+
+def _bound(data: bytes) -> None:
     if len(data) > MAX_JSON:
         raise parts.Broken("too_large", f"It is larger than {MAX_JSON // 2**20} MiB.", "")
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
         raise parts.Broken("too_large", f"It has more than {MAX_VALUES:,} values.", "")
+
+
+def _parsed(data: bytes) -> Any:
+    _bound(data)
     try:
         value = json.loads(data, parse_constant=_nothing, parse_int=_number)
         # Some nodes write the JSON of a JSON text.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import graphlib
-import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from gateway.domain import errors, wording
+from gateway.domain import errors, tables, wording
 from gateway.domain.pipelines import model
 from gateway.domain.templates import examples, sidecar
 
@@ -70,7 +68,7 @@ class PipelineFile(_Table):
 def read_pipeline(text: str, source: str) -> model.Pipeline:
     """The pipeline that this text is, TOML or a JSON object; TemplateError with every fault, naming file and key."""
     try:
-        file = PipelineFile.model_validate(_parsed(text, source))
+        file = PipelineFile.model_validate(tables.parsed(text, source))
     except pydantic.ValidationError as error:
         raise _refused(source, [_fault(problem) for problem in error.errors(include_url=False)]) from None
     pipeline = _pipeline(file)
@@ -80,16 +78,6 @@ def read_pipeline(text: str, source: str) -> model.Pipeline:
     if faults:
         raise _refused(source, faults)
     return pipeline
-
-
-def _parsed(text: str, source: str) -> Any:
-    kind = "JSON" if text.lstrip().startswith("{") else "TOML"  # no TOML begins like that
-    try:
-        return json.loads(text) if kind == "JSON" else tomllib.loads(text)
-    except ValueError as error:
-        raise errors.TemplateError(f"{source} is no {kind}: {error}.") from None
-    except RecursionError:
-        raise errors.TemplateError(f"{source} is no {kind} that we read: it is nested too deeply.") from None
 
 
 def _fault(problem: Mapping[str, Any]) -> errors.Fault:

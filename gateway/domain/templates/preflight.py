@@ -8,16 +8,18 @@ may still run an order with other values (another model); each order is checked 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.comfy import object_info
+from gateway.domain.comfy import object_info, structure
 from gateway.domain.templates import model
 
+_MAX_NEAREST: Final = 50  #: findings that come with the nearest valid value: to find it takes its time
 Value = str | int | float | bool
+Wanted = tuple[str, str, str]  #: class, input and file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,13 @@ def check(template: model.Template, catalog: object_info.NodeCatalog) -> tuple[F
     graph = _with_defaults(template)
     given = _given_by_callers(template)
     faults = [fault for fault in _faults(graph, catalog) if (fault.node, fault.field) not in given]
+    setters = _setters(template)
     return tuple(
-        Finding(fault=_with_parameter(template, fault), nearest=_nearest(graph, catalog, fault)) for fault in faults
+        Finding(
+            fault=_with_parameter(template, setters, fault),
+            nearest=_nearest(graph, catalog, fault) if at < _MAX_NEAREST else None,
+        )
+        for at, fault in enumerate(faults[: structure.MAX_FAULTS])
     )
 
 
@@ -94,25 +101,40 @@ def _faults(graph: graphs.Graph, catalog: object_info.NodeCatalog) -> Iterator[e
         told.add((fault.node, fault.field))
         yield fault
     # Custom nodes' choices are not judged above, but files that are not there are.
-    for wanted in sorted(graphs.requirements(graph, catalog).models):
+    models = graphs.requirements(graph, catalog).models
+    lacking = frozenset(sorted(model for model in models if catalog.lacks_model(*model))[: structure.MAX_FAULTS])
+    for wanted, nodes in sorted(_places(graph, lacking).items()):
         for fault in catalog.lacks(graphs.Requirements(models=frozenset({wanted}))):
-            for node in _nodes_with(graph, *wanted):
+            for node in nodes:
                 if (node, fault.field) not in told:
                     yield dataclasses.replace(fault, node=node)
 
 
-def _nodes_with(graph: graphs.Graph, class_type: str, field: str, value: str) -> Iterator[str]:
+def _places(graph: graphs.Graph, models: Set[Wanted]) -> Mapping[Wanted, Sequence[str]]:
+    """The nodes that name each of these files."""
+    places: dict[Wanted, list[str]] = {}
     for node_id, node in graph.items():
-        if node["class_type"] == class_type and node["inputs"].get(field) == value:
-            yield node_id
+        for field, value in node["inputs"].items():
+            if isinstance(value, str) and (wanted := (node["class_type"], field, value)) in models:
+                places.setdefault(wanted, []).append(node_id)
+    return places
 
 
-def _with_parameter(template: model.Template, fault: errors.Fault) -> errors.Fault:
+def _setters(template: model.Template) -> Mapping[tuple[str | None, str | None], str]:
+    """The parameter that sets a place, the first where several do."""
+    return {
+        (target.node, target.input): parameter.name
+        for parameter in reversed(template.parameters)
+        for target in parameter.targets
+    }
+
+
+def _with_parameter(
+    template: model.Template, setters: Mapping[tuple[str | None, str | None], str], fault: errors.Fault
+) -> errors.Fault:
     """The fault with the parameter that sets the place, or the pack that the class comes with."""
-    for parameter in template.parameters:
-        if any((target.node, target.input) == (fault.node, fault.field) for target in parameter.targets):
-            return dataclasses.replace(fault, parameter=parameter.name)
-    return template.explained(fault)
+    setter = setters.get((fault.node, fault.field))
+    return template.explained(fault) if setter is None else dataclasses.replace(fault, parameter=setter)
 
 
 def _nearest(graph: graphs.Graph, catalog: object_info.NodeCatalog, fault: errors.Fault) -> Value | None:

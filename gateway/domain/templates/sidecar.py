@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import pydantic
 
-from gateway.domain import errors, wording
+from gateway.domain import errors, tables, wording
 from gateway.domain.templates import model, values
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -125,15 +124,8 @@ class Sidecar(_Table):
 def read_sidecar(text: str, source: str) -> Sidecar:
     """The sidecar that this text is, TOML or a JSON object; raises `TemplateError` with every fault, naming file and
     key."""
-    kind = "JSON" if text.lstrip().startswith("{") else "TOML"  # no TOML begins like that
     try:
-        data = json.loads(text) if kind == "JSON" else tomllib.loads(text)
-    except ValueError as error:
-        raise errors.TemplateError(f"{source} is not {kind}: {error}") from None
-    except RecursionError:
-        raise errors.TemplateError(f"{source} is not {kind} that we read: it is nested too deeply") from None
-    try:
-        return Sidecar.model_validate(data)
+        return Sidecar.model_validate(tables.parsed(text, source))
     except pydantic.ValidationError as error:
         faults = map(_fault, error.errors(include_url=False))
         raise refusal(source, _by_place(faults)) from None

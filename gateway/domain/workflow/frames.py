@@ -5,6 +5,7 @@ A frame knows where it hangs, and so gives its nodes the ids that the editor giv
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -53,6 +54,8 @@ class Frame:
 def unfold(found: document.Document) -> tuple[Frame, ...]:
     """All frames of a document, the canvas first. `InvalidWorkflow` when a subgraph holds itself, or when it would be
     too many or too deep."""
+    if _size(found) > MAX_SIZE:
+        raise _too_large()
     root = Frame(scope=found.root)
     frames: list[Frame] = []
     size = 0
@@ -62,10 +65,30 @@ def unfold(found: document.Document) -> tuple[Frame, ...]:
         frames.append(frame)
         size += frame.scope.size
         if size > MAX_SIZE:
-            message = f"With every subgraph in its place the workflow has more than {MAX_SIZE} nodes, links and slots."
-            raise errors.InvalidWorkflow(message, faults=[errors.Fault(reason="too_many_nodes", message=message)])
+            raise _too_large()
         todo.extend(_children(frame, found))
     return tuple(frames)
+
+
+def _size(found: document.Document) -> int:
+    """Nodes, links and slots with every subgraph in its place, without putting it there; 0 where one holds itself."""
+    scopes = {None: found.root, **found.subgraphs}
+    uses = {
+        name: [node.type for node in scope.nodes.values() if node.type in found.subgraphs]
+        for name, scope in scopes.items()
+    }
+    sizes: dict[str | None, int] = {}
+    try:
+        for name in graphlib.TopologicalSorter(uses).static_order():
+            sizes[name] = min(MAX_SIZE + 1, scopes[name].size + sum(sizes[each] for each in uses[name]))
+    except graphlib.CycleError:
+        return 0
+    return sizes[None]
+
+
+def _too_large() -> errors.InvalidWorkflow:
+    message = f"With every subgraph in its place the workflow has more than {MAX_SIZE} nodes, links and slots."
+    return errors.InvalidWorkflow(message, faults=[errors.Fault(reason="too_many_nodes", message=message)])
 
 
 def _children(frame: Frame, found: document.Document) -> Iterator[Frame]:

@@ -177,3 +177,21 @@ async def test_gateways_on_one_database_see_each_others_templates(postgres_url: 
             lambda answer: answer["serves"] == version != answer["latest"],
         )
         assert (await one.get("/v1/templates/fox")).json()["version"] == version
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b" " * (24 * 2**20 + 1), "too_large"),
+        (b'{"workflow":[' + b"[]," * 500_000 + b"0]}", "too_large"),
+        (orjson.dumps({str(each): living.graph()["1"] for each in range(20_001)}), "too_many_nodes"),
+        (orjson.dumps({"nodes": [{"id": each, "type": "EmptyImage"} for each in range(20_001)]}), "too_many_nodes"),
+    ],
+    ids=["bytes", "values", "nodes of a graph", "nodes of the editor"],
+)
+async def test_what_is_too_large_is_refused_before_it_costs_much(
+    client: httpx.AsyncClient, body: bytes, reason: str
+) -> None:
+    refused = await client.put("/v1/templates/fox", content=body)
+    assert code(refused) == (422, "invalid_template")
+    assert [fault["reason"] for fault in refused.json()["error"]["details"]["faults"]] == [reason]

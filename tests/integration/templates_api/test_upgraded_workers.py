@@ -1,8 +1,7 @@
-"""A worker whose ComfyUI is another version from now on: what the editor saved is converted again where that matters."""
+"""A worker's ComfyUI is another version from now on: what the editor saved is converted again where that matters."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def port() -> int:
     async with simulator.running() as worker:
         taken = httpx.URL(worker.url).port
     assert taken is not None
-    yield taken
+    return taken
 
 
 def version_of(listed: Any, name: str) -> str | None:

@@ -69,6 +69,7 @@ REFUSED: list[tuple[str, Any, str, str | None, str | None]] = [
         "8",
         None,
     ),
+    ("more nodes than anybody draws", {str(each): invert(1) for each in range(20_001)}, "too_many_nodes", None, None),
     ("NaN", with_node(invert(float("nan"))), "invalid_number", "9", "image"),
     ("infinity, nested", with_node(invert({"a": [float("-inf")]})), "invalid_number", "9", "image"),
     ("integer over 64 bits", with_node(invert(2**64)), "invalid_number", "9", "image"),

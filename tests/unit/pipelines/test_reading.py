@@ -52,6 +52,8 @@ def test_json_says_the_same() -> None:
         f"a = {'[' * 20_000}",
         '{"a":' * 20_000,
         f"a = {'1' * 10_000}",
+        f"a{'.a' * 200_000} = 1",
+        "a.a.a.a = 1\n" * 20_000,
         "{",
         "steps = 1979-05-27",
         "\x00",
@@ -66,7 +68,7 @@ def test_what_nobody_would_write_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [
-        ("steps = [", None, "is no TOML"),
+        ("steps = [", None, "is not TOML"),
         ('title = "x"', "steps", "steps"),
         (DRAW + 'colour = "red"\n', "steps.0.colour", "colour"),
         (DRAW + DRAW, "steps.1.name", "two steps called 'draw'"),

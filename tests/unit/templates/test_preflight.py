@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.comfy import joining, object_info
+from gateway.domain.comfy import joining, object_info, structure
 from gateway.domain.templates import building, choices, describe, model, preflight, sidecar
 
 INFO: dict[str, Any] = {
@@ -175,3 +175,19 @@ def test_workers_joined() -> None:
     assert both.choices("Load", "ckpt") == ("a.pt", "b.pt")
     assert "Extra" in both
     assert both.choices("Draw", "level") == (1, 2, 3)
+
+
+def test_a_report_has_an_end_and_near_names_are_looked_for_a_few_times() -> None:
+    strange = {f"x{each}": {"class_type": f"Drwa{each}", "inputs": {}} for each in range(1_000)}
+    found = preflight.check(template({**GRAPH, **strange}), CATALOG)
+    assert len(found) == structure.MAX_FAULTS
+    assert len(CATALOG.lacks(graphs.Requirements(classes=frozenset(map(str, range(1_000)))))) == 1_000
+
+    graph = dict(GRAPH)
+    for each in range(1_000):
+        graph[f"x{each}"] = {**GRAPH["2"], "inputs": {**GRAPH["2"]["inputs"], "steps": 0, "sampler": "huen"}}
+        graph[f"y{each}"] = {**GRAPH["3"], "inputs": {**GRAPH["3"]["inputs"], "images": [f"x{each}", 0]}}
+    found = preflight.check(template(graph), CATALOG)
+    assert len(found) == structure.MAX_FAULTS
+    assert [each.nearest is None for each in found] == [False] * 50 + [True] * 450
+    assert sum("Did you mean" in each.fault.message for each in found) == 20
