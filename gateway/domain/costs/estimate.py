@@ -20,6 +20,7 @@ _LEAST_SPREAD: Final = 0.02
 _SURPRISE: Final = 3.0
 _LEAST: Final = 1e-4  #: nothing is taken to be quicker, in seconds
 _SLOW_GAIN: Final = 0.02
+_FEW_TELL_LITTLE: Final = 0.5  #: by which part single values may differ, however alike the first few are
 _SIGMA: Final = 1.2533  #: a normal distribution's standard deviation, in mean absolute deviations
 
 
@@ -77,7 +78,9 @@ class Average:
     @property
     def doubt(self) -> float:
         """By which part of it the mean may be wrong: one standard deviation."""
-        return self.deviation / self.mean / math.sqrt(self.count) if self.mean > 0 else 0.0
+        if self.mean <= 0 or self.count <= 0:
+            return 0.0
+        return max(self.deviation / self.mean, _FEW_TELL_LITTLE) / math.sqrt(self.count)
 
 
 @dataclass(slots=True)
