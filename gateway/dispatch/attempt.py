@@ -60,7 +60,7 @@ class AttemptRun:
     overdue: str | None = None  #: why it is being stopped
     overdue_at: float = 0.0
     leaving: str | None = None  #: why it is (or may have been) taken out of the worker's queue
-    wanted_by: model.WorkerId | None = None  #: the idle worker that this is done for, while it is being done
+    is_leaving: bool = False  #: that is being done now
     taken_back: bool = False  #: it left the worker's queue before it began there
     _longest_silence: float = 0.0
     _given_up: verdict.Verdict | None = None
@@ -98,9 +98,9 @@ class AttemptRun:
         """Whether the worker's frames about it reach us for certain."""
         return self._posted_as is not None and self._posted_as == self.link.client_id
 
-    def take_back(self, reason: str, *, to: model.WorkerId) -> None:
+    def take_back(self, reason: str) -> None:
         """An idle worker would have it done sooner: it leaves this one's queue, unless it has begun here."""
-        self.leaving, self.wanted_by = reason, to
+        self.leaving, self.is_leaving = reason, True
         self._wake.set()
 
     def seen_to_run(self) -> None:
@@ -302,7 +302,7 @@ class AttemptRun:
             if self._to_stop and due and not self._freed:  # freed: it has ended, the next one may be there
                 canceled_at = self.tools.clock()
                 await self.ask_worker_to_cancel()
-            if self.wanted_by is not None:
+            if self.is_leaving:
                 await self._leave()
             if self._hint is None and self._heard and not self._look_now and not self._to_stop:
                 self._heard = False
@@ -330,7 +330,7 @@ class AttemptRun:
                     raise self._left()
         except errors.WorkerError as error:
             _log.info("take_back_not_heard", attempt=self.id, worker=self.link.worker.id, reason=error.message)
-        self.wanted_by, self._look_now = None, True
+        self.is_leaving, self._look_now = False, True
 
     def _left(self) -> _Over:
         """It never began here: that costs no try, and nobody is to blame."""

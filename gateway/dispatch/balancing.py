@@ -9,6 +9,7 @@ before, and claimed like any other.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,8 +21,17 @@ from gateway.domain.comfy.graph import Requirements
 from gateway.domain.placement import taking_back
 
 _AGAIN_SECONDS: Final = 0.2  #: between looks at a line, while a worker is idle: the run before it may take too long
-_PROMISED_SECONDS: Final = 0.5  #: an idle worker takes no second job before the first had time to reach it
+_PROMISED_SECONDS: Final = 0.5  #: for so long a place is kept for a job that has left another worker's line
 _FOREIGN_SECONDS: Final = 1.0  #: sent so long ago and not begun, with others' prompts there, it waits behind those
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Promise:
+    """A place of an idle worker, kept for a job until that is claimed again."""
+
+    worker: model.WorkerId
+    attempt: model.AttemptId  #: that is being taken back for it
+    at: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +43,7 @@ class Balance:
     learning: learning.Learning
     clock: ports.Clock
     look_again: Callable[[], None]
-    _promised: dict[model.WorkerId, float] = field(default_factory=dict[model.WorkerId, float])
+    _promised: dict[model.JobId, _Promise] = field(default_factory=dict[model.JobId, "_Promise"])
     _timer: asyncio.TimerHandle | None = None
 
     def is_uneven(self) -> bool:
@@ -49,16 +59,21 @@ class Balance:
             return
         now = self.clock()
         runs = {run.id: (run, waiting) for run, waiting in self._waiting(paused, now)}
-        idle = [slot for slot in self.fleet.slots(requirements) if slot.connections == 0] if runs else []
+        idle = _of_idle(self.fleet.slots(requirements)) if runs else []
         if not idle:
             return
         self._look_soon()
-        free = [slot for slot in idle if slot.worker not in self._taken(now)]
+        free = self._unpromised(idle, now)
         outlook = self.foresight.choosing(lambda: self.fleet.standings(requirements), always=True).outlook
         delays = {worker: self.foresight.delay(worker) for worker in self.fleet.members}
         for found in taking_back.take_back([one for _, one in runs.values()], free, outlook, delays=delays):
-            self._promised[found.to] = now
-            runs[found.attempt][0].take_back(found.reason, to=found.to)
+            run, _ = runs[found.attempt]
+            self._promised[run.claim.job_id] = _Promise(worker=found.to, attempt=found.attempt, at=now)
+            run.take_back(found.reason)
+
+    def claimed(self, job_id: model.JobId) -> None:
+        """It is on its way to a worker again."""
+        self._promised.pop(job_id, None)
 
     def _look_soon(self) -> None:
         if self._timer is None:
@@ -68,11 +83,21 @@ class Balance:
         self._timer = None
         self.look_again()
 
-    def _taken(self, now: float) -> set[model.WorkerId]:
-        """Idle workers that something is on its way to."""
-        self._promised = {worker: at for worker, at in self._promised.items() if now - at < _PROMISED_SECONDS}
-        wanted = {run.wanted_by for member in self.fleet.members.values() for run in member.runs.values()}
-        return self._promised.keys() | {worker for worker in wanted if worker is not None}
+    def _unpromised(self, idle: Sequence[model.Slot], now: float) -> Sequence[model.Slot]:
+        """The places that nothing is on its way to."""
+        leaving = {run.id for member in self.fleet.members.values() for run in member.runs.values() if run.is_leaving}
+        self._promised = {
+            job: one
+            for job, one in self._promised.items()
+            if one.attempt in leaving or now - one.at < _PROMISED_SECONDS
+        }
+        taken = Counter(one.worker for one in self._promised.values())
+        free: list[model.Slot] = []
+        for slot in idle:
+            taken[slot.worker] -= 1
+            if taken[slot.worker] < 0:
+                free.append(slot)
+        return free
 
     def _waiting(self, paused: pauses.Pauses, now: float) -> list[tuple[attempt.AttemptRun, taking_back.Waiting]]:
         """What waits on workers and may go elsewhere."""
@@ -98,6 +123,12 @@ class Balance:
             or (memory and memory.demand(claim.family, claim.size))
             or paused.over(claim.tenant, claim.template) is not None
         )
+
+
+def _of_idle(slots: Sequence[model.Slot]) -> list[model.Slot]:
+    """The places of workers that have nothing to do."""
+    idle = {slot.worker for slot in slots if slot.connections == 0}
+    return [slot for slot in slots if slot.worker in idle]
 
 
 def _line(member: fleet.Member, now: float) -> tuple[Sequence[attempt.AttemptRun], float]:

@@ -446,6 +446,7 @@ class Dispatch:
     def _start(self, claim: model.Claim, *, alone: bool = False) -> None:
         """A member that vanished this very moment leaves the attempt open; it is adopted or lost later."""
         member = self._fleet.members.get(claim.attempt.worker)
+        self._balance.claimed(claim.job_id)
         if member is not None:
             self._driver.start(member, claim, alone=alone)
 

@@ -6,13 +6,13 @@ nothing for it, the lines at busy workers are looked at: the first job, of the l
 the idle worker where it would be done first. It gains if it is done there sooner by more than doubt allows, with the
 way back and the way there counted.
 
-An idle worker gets one job at a time, and no job is ever moved to a worker that is busy as well.
+An idle worker gets as many jobs as it has places, one after the other; no job is ever moved to a worker that is busy.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -52,17 +52,61 @@ class TakeBack:
 def take_back(
     waiting: Sequence[Waiting], idle: Sequence[model.Slot], outlook: Outlook, *, delays: Mapping[model.WorkerId, float]
 ) -> tuple[TakeBack, ...]:
-    """What idle workers (a slot each) take, at most one job each. `delays`: seconds to a worker and back."""
-    free = {slot.worker: slot for slot in idle}
-    places = seats.Seats(tuple(free.values()), outlook)
+    """What idle workers take, at most one job for each of their free places. `delays`: seconds to a worker and back."""
     lines = _lines(waiting)
+    takers = _Takers(idle, outlook, delays)
     found: list[TakeBack] = []
-    while free and (move := _next(lines, free, places, delays)) is not None:
+    while takers.free and (move := _next(lines, takers)) is not None:
         line, job, to = move
         _leave(line, job)
-        del free[to]
-        found.append(TakeBack(attempt=job.attempt, worker=job.worker, to=to, reason=_reason(job, to)))
+        takers.give(to)
+        reason = _reason(job, to.worker)
+        found.append(TakeBack(attempt=job.attempt, worker=job.worker, to=to.worker, reason=reason))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class _Taker:
+    """An idle worker that would do a job, and when; the least is the best."""
+
+    done_in: float
+    jobs_done: int
+    worker: model.WorkerId
+    takes: float
+
+
+class _Takers:
+    """The idle workers, with what they were given in this round."""
+
+    def __init__(self, idle: Sequence[model.Slot], outlook: Outlook, delays: Mapping[model.WorkerId, float]) -> None:
+        self._seats = seats.Seats(idle, outlook)
+        self._delays = delays
+        self._jobs_done = {slot.worker: slot.jobs_done for slot in idle}
+        self._busy: dict[model.WorkerId, float] = {}
+        self.free = Counter(slot.worker for slot in idle)
+
+    def best(self, job: Waiting) -> _Taker | None:
+        """Where it would be done first, if that is soon enough."""
+        found = (self._taker(job, fit) for fit in self._seats.fits(job.candidate) if self._may_take(fit.seat.id, job))
+        return min((taker for taker in found if taker is not None), default=None)
+
+    def give(self, to: _Taker) -> None:
+        """It gets the job."""
+        self._busy[to.worker] = self._busy.get(to.worker, 0.0) + to.takes
+        self.free[to.worker] -= 1
+        self.free = +self.free
+
+    def _may_take(self, worker: model.WorkerId, job: Waiting) -> bool:
+        return self.free[worker] > 0 and worker != job.worker and worker not in job.candidate.avoid
+
+    def _taker(self, job: Waiting, fit: seats.Fit) -> _Taker | None:
+        worker = fit.seat.id
+        here, there = (fit.seconds, job.takes) if fit.known and job.takes is not None else (0.0, 0.0)
+        moved = _QUESTIONS * self._delays.get(job.worker, 0.0) + self._delays.get(worker, 0.0)
+        done_in = moved + self._busy.get(worker, 0.0) + here
+        if job.starts_in + there - done_in <= max(_GAIN_SECONDS, _GAIN_SHARE * here):
+            return None
+        return _Taker(done_in=done_in, jobs_done=self._jobs_done[worker], worker=worker, takes=here)
 
 
 def _lines(waiting: Sequence[Waiting]) -> list[list[Waiting]]:
@@ -72,41 +116,14 @@ def _lines(waiting: Sequence[Waiting]) -> list[list[Waiting]]:
     return list(lines.values())
 
 
-def _next(
-    lines: Sequence[list[Waiting]],
-    free: Mapping[model.WorkerId, model.Slot],
-    places: seats.Seats,
-    delays: Mapping[model.WorkerId, float],
-) -> tuple[list[Waiting], Waiting, model.WorkerId] | None:
+def _next(lines: Sequence[list[Waiting]], takers: _Takers) -> tuple[list[Waiting], Waiting, _Taker] | None:
     """The first job that gains, in the longest line that has one, and where it goes."""
     for line in sorted((line for line in lines if line), key=lambda line: (-_end(line[-1]), line[0].worker)):
         for job in line:
-            to = _best(job, free, places, delays)
+            to = takers.best(job) if job.released < MOST else None
             if to is not None:
                 return line, job, to
     return None
-
-
-def _best(
-    job: Waiting,
-    free: Mapping[model.WorkerId, model.Slot],
-    places: seats.Seats,
-    delays: Mapping[model.WorkerId, float],
-) -> model.WorkerId | None:
-    """The idle worker where it would be done first, if that is soon enough."""
-    if job.released >= MOST:
-        return None
-    best: tuple[float, int, str] | None = None
-    for fit in places.fits(job.candidate):
-        worker = fit.seat.id
-        if worker not in free or worker == job.worker or worker in job.candidate.avoid:
-            continue
-        here, there = (fit.seconds, job.takes) if fit.known and job.takes is not None else (0.0, 0.0)
-        moved = _QUESTIONS * delays.get(job.worker, 0.0) + delays.get(worker, 0.0)
-        gain = job.starts_in + there - moved - here
-        if gain > max(_GAIN_SECONDS, _GAIN_SHARE * here):
-            best = min(best or (math.inf, 0, ""), (moved + here, free[worker].jobs_done, worker))
-    return None if best is None else model.WorkerId(best[2])
 
 
 def _end(job: Waiting) -> float:
