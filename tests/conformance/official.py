@@ -27,8 +27,9 @@ EXPLAINED = {
     ),
     "templates_graphic_design_recomposer": (
         "The editor turns a primitive that the subgraph's node shows into an input of the subgraph, and connects that "
-        "by the places which inputs had in an older version of the class: so it sends the name of a model as an aspect "
-        "ratio, which the node refuses. We send the author's 16:9."
+        "by the saved places of inputs. The file's fourth input of GeminiImage2Node is `aspect_ratio`; the class of "
+        "today has `model` there. So the editor sends the name of a model as an aspect ratio, which the very "
+        "object_info of the recording refuses. We send the author's 16:9, which it takes."
     ),
 }
 

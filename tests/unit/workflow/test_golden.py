@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import object_info
 from gateway.domain.workflow import conversion
 from tests.conformance import official
 
@@ -55,3 +57,16 @@ def test_the_whole_corpus() -> None:
         and official.differences(real.graphs[name], made.graph, real.info)
     }
     assert differing == official.EXPLAINED.keys()
+
+
+@needs_corpus
+def test_what_is_not_made_equal_is_what_a_worker_would_refuse() -> None:
+    assert corpus is not None
+    real = official.Official.read(corpus)
+    name = "templates_graphic_design_recomposer"
+    catalog = object_info.NodeCatalog.parse(real.info)
+    theirs = graphs.parse_graph({node_id: dict(node) for node_id, node in real.graphs[name].items()})
+    ours = conversion.convert(dict(official.workflows())[name], real.info).graph
+    (fault,) = catalog.check(theirs, partial=False)
+    assert (fault.node, fault.field, fault.reason) == ("143:157", "model.aspect_ratio", "value_not_in_list")
+    assert catalog.check(ours, partial=False) == ()
