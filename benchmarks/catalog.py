@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks import cases, estimates, fairness, far, scale, scheduling
+from benchmarks import cases, estimates, fairness, far, peers, scale, scheduling
 from benchmarks.figures import Figure, Scale
 
 
@@ -29,6 +29,7 @@ CASES: Final[Mapping[str, Case]] = {
     "interactive": Case(measure=fairness.interactive, seconds=75),
     "checkpoints": Case(measure=scheduling.checkpoints, seconds=330),
     "speeds": Case(measure=scheduling.speeds, seconds=75),
+    "peers": Case(measure=peers.peers, seconds=180),
     "delays": Case(measure=far.delays, seconds=350),
     "estimates": Case(measure=estimates.estimates, seconds=40),
     "scale": Case(measure=scale.scale, seconds=90),

@@ -30,7 +30,7 @@ _LOAD = 1.0
 _RUN = 0.1
 _WORKERS = 8
 _KINDS = 6
-_PLAIN = types.MappingProxyType({"COMFY_GATEWAY_PLACEMENT__POLICY": "least_connections"})
+PLAIN = types.MappingProxyType({"COMFY_GATEWAY_PLACEMENT__POLICY": "least_connections"})
 _seeds = itertools.count(1)
 
 Run = Callable[[Sequence[virtual.Work], Sequence[str]], Awaitable[None]]
@@ -184,16 +184,16 @@ async def _row(row: Case, scale: Scale) -> list[Figure]:
         folder = Path(temporary)
         options = ["--load-ms", str(_LOAD * 1000), "--models-held", str(row.held), *models()]
         async with fleet.workers(_WORKERS, folder, *options) as urls:
-            first, ours = await _through_gateway(works, urls, folder / "earliest", rounds=scale.rounds)
-            peers = await _peers(works, urls, folder) if row is _ROWS[0] else {}
-            plain, _ = await _through_gateway(works, urls, folder / "plain", env=_PLAIN, rounds=0)
+            first, ours = await through_gateway(works, urls, folder / "earliest", rounds=scale.rounds)
+            others = await peers(works, urls, folder) if row is _ROWS[0] else {}
+            plain, _ = await through_gateway(works, urls, folder / "plain", env=PLAIN, rounds=0)
     figures = [
         _loads(row, ours, plain),
         _makespan(row.name, "makespan", ours, best, row.goal),
         _makespan(row.name, "the same, nothing learned before", first, best, None),
         _makespan(row.name, "the same, least_connections", plain, best, None),
     ]
-    for name, peer in peers.items():
+    for name, peer in others.items():
         figures.append(Figure(case=row.name, figure=f"model loads, {name}", gateway=peer.loads))
         figures.append(_makespan(row.name, f"makespan, {name}", peer, best, None))
     return figures
@@ -222,7 +222,8 @@ def _makespan(case: str, figure: str, outcome: Outcome, best: float, goal: float
     )
 
 
-async def _peers(works: Sequence[virtual.Work], urls: Sequence[str], folder: Path) -> dict[str, Outcome]:
+async def peers(works: Sequence[virtual.Work], urls: Sequence[str], folder: Path) -> dict[str, Outcome]:
+    """The same jobs without a queue in front of the workers' own, by the peer's name."""
     found = {"round robin": await outcome(round_robin, works, urls)}
     async with _nginx(urls, folder) as front:
         if front is not None:
@@ -230,7 +231,7 @@ async def _peers(works: Sequence[virtual.Work], urls: Sequence[str], folder: Pat
     return found
 
 
-async def _through_gateway(
+async def through_gateway(
     works: Sequence[virtual.Work],
     urls: Sequence[str],
     folder: Path,
