@@ -41,12 +41,8 @@ _CAPS: Final = (
     .order_by(_tenants.c.id)
     .with_for_update()
 )
-#: Whose each open attempt is; the tenant as no column of an index, which would lead through all jobs.
-_RUNNING: Final = (
-    sa.select((_jobs.c.tenant + "").label("tenant"))
-    .join_from(schema.attempts, _jobs, _jobs.c.id == schema.attempts.c.job_id)
-    .where(_open)
-)
+_OPEN_JOBS: Final = sa.select(schema.attempts.c.job_id).where(_open)
+_TENANTS_OF: Final = sa.select(_jobs.c.id, _jobs.c.tenant).where(_jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _ADD_ATTEMPTS: Final = sa.insert(schema.attempts)
 
 _CLAIMED: Final = (
@@ -100,12 +96,32 @@ class Ask:
     paused: pauses.Pauses = field(default_factory=pauses.Pauses)
 
 
-def claim(tx: statements.Transaction, ask: Ask, seen: windows.Seen) -> model.Claimed:
+class Owners:
+    """Whose the open attempts are. A job's tenant never changes, so each is looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def add(self, job: str, tenant: str) -> None:
+        """Take note of a job that was read anyway."""
+        self._known[job] = tenant
+
+    def running(self, tx: statements.Transaction) -> Counter[str]:
+        """Open attempts by tenant."""
+        jobs = tx.execute(_OPEN_JOBS).scalars()
+        known = self._known
+        for ids in windows.chunks([job for job in jobs if job not in known]):
+            known.update((row.id, row.tenant) for row in tx.execute(_TENANTS_OF, {"ids": ids}))
+        self._known = {job: known[job] for job in jobs if job in known}
+        return Counter(self._known.values())
+
+
+def claim(tx: statements.Transaction, ask: Ask, seen: windows.Seen, owners: Owners) -> model.Claimed:
     """Claim what `choose` assigns; assignments that lost a race are left out."""
     slots = _held(tx, ask)
     if not slots:
         return model.Claimed(claims=(), waiting=True)  # for all we know
-    room = _room(tx)
+    room = _room(tx, owners)
     found, candidates = _unpaused(tx, ask, slots, room, seen)
     assignments = ask.choose(candidates, slots) if candidates else ()
     by_id = {row.id: row for row in found.rows} if assignments else {}
@@ -118,6 +134,7 @@ def claim(tx: statements.Transaction, ask: Ask, seen: windows.Seen) -> model.Cla
         attempt = _take(tx, job, by_worker[assignment.worker], reason=assignment.reason, ask=ask)
         if attempt is not None:
             taken.append(attempt)
+            owners.add(job.id, job.tenant)
             if job.tenant in room:
                 room[job.tenant] -= 1
     return model.Claimed(
@@ -171,12 +188,12 @@ def _held(tx: statements.Transaction, ask: Ask) -> list[model.Slot]:
     return [slot for slot in ask.slots if epochs.get(slot.worker) == slot.epoch]
 
 
-def _room(tx: statements.Transaction) -> dict[str, int]:
+def _room(tx: statements.Transaction, owners: Owners) -> dict[str, int]:
     """How many more jobs each capped tenant may have running; tenants without a cap are absent."""
     caps = {row.id: row.max_running for row in tx.execute(_CAPS)}
     if not caps:
         return {}
-    running = Counter(tx.execute(_RUNNING).scalars())
+    running = owners.running(tx)
     return {tenant: cap - running[tenant] for tenant, cap in caps.items()}
 
 

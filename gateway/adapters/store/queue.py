@@ -47,6 +47,7 @@ class Queue:
         self._boot = boot
         self._clock = clock
         self._seen = windows.Seen()
+        self._owners = claims.Owners()
 
     async def requirements(self) -> Mapping[str, Requirements]:
         """Requirement keys that queued and running jobs have, with their meaning; at most a second old."""
@@ -66,7 +67,7 @@ class Queue:
         ask = claims.Ask(
             slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=await self._pauses.all()
         )
-        claimed = await self._run.write(lambda tx: claims.claim(tx, ask, self._seen))
+        claimed = await self._run.write(lambda tx: claims.claim(tx, ask, self._seen, self._owners))
         self._bell.claimed(claimed.claims)
         return claimed
 
@@ -87,7 +88,9 @@ class Queue:
             paused=paused,
         )
         try:
-            submitted, claimed = self._run.write_together(submit, lambda tx: claims.claim(tx, ask, self._seen))
+            submitted, claimed = self._run.write_together(
+                submit, lambda tx: claims.claim(tx, ask, self._seen, self._owners)
+            )
         except errors.StoreUnavailable:
             offered.given(_NOTHING)
             raise

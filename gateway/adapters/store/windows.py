@@ -12,7 +12,7 @@ the next one sees again.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -111,14 +111,16 @@ def _version(row: rows.Row) -> tuple[str, int, int]:
 
 
 def _with_more(tx: statements.Transaction, queued: Sequence[rows.Row]) -> list[tuple[rows.Row, rows.Row]]:
-    """The rows with what windows leave out. Lists of ids have few lengths, so that few statements are compiled."""
+    """The rows with what windows leave out."""
     by_id = {row.id: row for row in queued}
-    found: list[tuple[rows.Row, rows.Row]] = []
-    for start in range(0, len(queued), WINDOW):
-        ids = [row.id for row in queued[start : start + WINDOW]]
-        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
-        found += [(by_id[more.id], more) for more in tx.execute(_REST, {"ids": ids})]
-    return found
+    return [(by_id[more.id], more) for ids in chunks(list(by_id)) for more in tx.execute(_REST, {"ids": ids})]
+
+
+def chunks(ids: list[str]) -> Iterator[list[str]]:
+    """Ids in lists of few different lengths, the last one repeated, so that few statements are compiled."""
+    for start in range(0, len(ids), WINDOW):
+        chunk = ids[start : start + WINDOW]
+        yield chunk + chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
 
 
 def _candidate(row: rows.Row, more: rows.Row) -> model.Candidate:
