@@ -100,8 +100,8 @@ async def test_by_what_was_learned_it_is_told_how_long_the_other_would_have_been
 async def test_what_begins_at_that_very_moment_stays(tmp_path: Path, seconds: float) -> None:
     """The request to leave arrives late: the run before has ended, and it has begun."""
     async with open_site(tmp_path) as site, simulator.running() as busy, simulator.running() as other:
-        _, second = await in_line(site, busy, first=0.8, second=seconds)
-        await fault(busy, "slow_http", path="/queue", seconds=1.2)
+        _, second = await in_line(site, busy, first=1.5, second=seconds)
+        await fault(busy, "slow_http", path="/queue", seconds=2.0)
         await add(site, other, "w1")
         job = await site.ended(second)
         assert (job.status, job.worker, job.tries) == (JobStatus.SUCCEEDED, "w0", 1)
