@@ -147,7 +147,7 @@ def _unpaused(
 ) -> tuple[windows.Windows, Sequence[model.Candidate]]:
     """The windows, and their candidates without those of what is paused; such as came after the pause sink now."""
     for left in reversed(range(SINKING + 1)):
-        found = windows.read(tx, slots, now=ask.now, room=room)
+        found = windows.read(tx, slots, now=ask.now, room=room, last=seen)
         candidates = seen.candidates(tx, found.rows)
         if not ask.paused.hold_jobs:
             return found, candidates
@@ -159,8 +159,8 @@ def _unpaused(
 
 def look(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float) -> Sequence[model.Candidate]:
     """What a claim for these places would let placement see."""
-    found = windows.read(tx, slots, now=now, room={})
-    return windows.Seen().candidates(tx, found.rows)
+    seen = windows.Seen()
+    return seen.candidates(tx, windows.read(tx, slots, now=now, room={}, last=seen).rows)
 
 
 def adopt(tx: statements.Transaction, workers: Iterable[model.WorkerId], *, boot: str) -> tuple[model.Claim, ...]:

@@ -26,6 +26,7 @@ WINDOW: Final = 64
 WARM_WINDOW: Final = 16  #: jobs that are looked at of a class whose models an idle worker holds
 WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
 ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
+PROBE: Final = 8  #: jobs that are looked at first where the last claim found the head blocked
 FEW: Final = 2  #: classes that are read without looking first whether any job of them is queued
 LANES: Final = ENOUGH  #: the first ENOUGH jobs of a class are in the lanes whose heads are the first ENOUGH
 
@@ -90,10 +91,11 @@ class Windows:
 
 
 class Seen:
-    """The candidates of the last claim: most are candidates of the next one too."""
+    """The candidates of the last claim: most are candidates of the next one too. So is what blocks the head."""
 
     def __init__(self) -> None:
         self._last: Mapping[tuple[str, int, int], model.Candidate] = {}
+        self.is_blocked = False  #: whether nothing at the head of the queue was for those who asked
 
     def candidates(self, tx: statements.Transaction, queued: Sequence[rows.Row]) -> Sequence[model.Candidate]:
         """What placement sees of these rows. A candidate only changes with its priority and the number of its attempts;
@@ -139,16 +141,16 @@ def _candidate(row: rows.Row, more: rows.Row) -> model.Candidate:
     )
 
 
-def read(tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, room: Mapping[str, int]) -> Windows:
+def read(
+    tx: statements.Transaction, slots: Sequence[model.Slot], *, now: float, room: Mapping[str, int], last: Seen
+) -> Windows:
     """The windows of all slots together, with no more jobs of a capped tenant than there is `room` for."""
     look_at = _Look(tx=tx, now=now, room=room)
-    seen = tx.execute(_QUEUED, {"now": now, "window": WINDOW}).all()
-    head = look_at.runnable(seen)
-    is_deep = len(seen) == WINDOW
+    seen, head, is_deep = look_at.head(slots, last)
     look_at.crowded = frozenset({row.requirements for row in seen if len(head) < ENOUGH})
     due = len(head) + is_deep  # behind a full window there may be more
     at_head = {row.requirements for row in head}
-    is_crowded = is_deep and len(head) < ENOUGH
+    is_crowded = is_deep and (last.is_blocked or len(head) < ENOUGH)
     warm = _warm_behind(slots, at_head) if is_deep else ()
     if not warm and not is_crowded and all(at_head <= slot.accepts for slot in slots):
         return Windows(rows=head, due=due)
@@ -171,6 +173,26 @@ class _Look:
     crowded: frozenset[str] = frozenset()  #: classes that full tenants are known to have at the head
     classes: dict[str, Sequence[rows.Row]] = field(default_factory=dict[str, Sequence[rows.Row]])
     keys: Sequence[str] | None = None  #: of all queued jobs, once they were asked for
+
+    def head(self, slots: Sequence[model.Slot], last: Seen) -> tuple[Sequence[rows.Row], Sequence[rows.Row], bool]:
+        """The head of the queue, what of it may run somewhere, and whether there may be more behind it.
+
+        While nothing of it is for these slots, little of it is read: what is for them is behind it.
+        """
+        accepted = frozenset[str]().union(*(slot.accepts for slot in slots))
+        if last.is_blocked:
+            seen = self._first(PROBE)
+            head = self.runnable(seen)
+            if len(seen) == PROBE and all(row.requirements not in accepted for row in head):
+                return seen, head, True
+        seen = self._first(WINDOW)
+        head = self.runnable(seen)
+        is_deep = len(seen) == WINDOW
+        last.is_blocked = is_deep and all(row.requirements not in accepted for row in head)
+        return seen, head, is_deep
+
+    def _first(self, window: int) -> Sequence[rows.Row]:
+        return self.tx.execute(_QUEUED, {"now": self.now, "window": window}).all()
 
     def queued(self, accepts: Set[str]) -> Sequence[str]:
         """Which of these classes may have queued jobs."""
