@@ -28,6 +28,7 @@ WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
 ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
 PROBE: Final = 8  #: jobs that are looked at first where the last claim found the head blocked
 FEW: Final = 2  #: classes that are read without looking first whether any job of them is queued
+IN_LANE: Final = 3  #: jobs of a lane that are read at least: the second of one tenant may come before that of another
 LANES: Final = ENOUGH  #: the first ENOUGH jobs of a class are in the lanes whose heads are the first ENOUGH
 
 _jobs = schema.jobs
@@ -56,7 +57,6 @@ def _lane(number: int) -> sa.Select[Any]:
     return sa.select(*whole.c)
 
 
-_OF_LANE: Final = _lane(0)
 _OF_LANES: Final = sa.union_all(*(_lane(number) for number in range(LANES)))
 
 
@@ -228,35 +228,35 @@ class _Look:
         return self._of_lanes(key) if len(seen) == WINDOW and len(kept) < ENOUGH else kept
 
     def _of_lanes(self, key: str) -> Sequence[rows.Row]:
-        """The first jobs of a class, tenant by tenant."""
+        """The first jobs of a class, tenant by tenant. A lane that may go on before the first ENOUGH are full is read
+        deeper: a tenant with a larger share may have most of what is next."""
         heads = [row for row in self.tx.execute(_HEADS, {"key": key, "now": self.now}) if self._has_room(row)]
         heads.sort(key=_fair)
+        each = max(IN_LANE, 2 * WINDOW // max(1, len(heads)))
         lanes: dict[str, Sequence[rows.Row]] = {row.tenant: [row] for row in heads}
-        first = [row.tenant for row in heads[:LANES]]
-        each = max(2, 2 * WINDOW // max(1, len(lanes)))
-        if first:
-            tenants = {f"tenant{number}": tenant for number, tenant in enumerate([*first, *[None] * LANES][:LANES])}
-            whole: dict[str, list[rows.Row]] = {tenant: [] for tenant in first}
-            for row in self.tx.execute(_OF_LANES, {**self._values(key, each), **tenants}):
-                whole[row.tenant].append(row)
-            lanes.update(whole)
-        return self.runnable(self._deepened(key, lanes, each))
+        lanes.update(self._lanes(key, [row.tenant for row in heads[:LANES]], each))
+        merged = _merge(list(lanes.values()))
+        last = _fair(merged[ENOUGH - 1]) if len(merged) >= ENOUGH else None
+        cut = [
+            name for name, lane in lanes.items() if len(lane) == each and last is not None and _fair(lane[-1]) < last
+        ]
+        if cut:
+            lanes.update(self._lanes(key, cut, ENOUGH))
+            merged = _merge(list(lanes.values()))
+        return self.runnable(merged)
+
+    def _lanes(self, key: str, tenants: Sequence[str], each: int) -> Mapping[str, Sequence[rows.Row]]:
+        """The first jobs of these tenants in a class."""
+        if not tenants:
+            return {}
+        names = {f"tenant{number}": tenant for number, tenant in enumerate([*tenants, *[None] * LANES][:LANES])}
+        lanes: dict[str, list[rows.Row]] = {tenant: [] for tenant in tenants}
+        for row in self.tx.execute(_OF_LANES, {**self._values(key, each), **names}):
+            lanes[row.tenant].append(row)
+        return lanes
 
     def _has_room(self, row: rows.Row) -> bool:
         return self.room.get(row.tenant, 1) > 0
-
-    def _deepened(self, key: str, lanes: dict[str, Sequence[rows.Row]], each: int) -> Sequence[rows.Row]:
-        """The lanes merged. One that ends too early because only `each` of it was read is read deeper: a tenant with
-        a larger share may have most of what is next."""
-        cut = sorted((_fair(lane[-1]), tenant) for tenant, lane in lanes.items() if len(lane) == each)
-        merged = _merge(list(lanes.values()))
-        for end, tenant in cut:
-            if len(merged) < ENOUGH or end >= _fair(merged[ENOUGH - 1]):
-                break
-            values = {**self._values(key, WINDOW), "tenant0": tenant}
-            lanes[tenant] = self.tx.execute(_OF_LANE, values).all()
-            merged = _merge(list(lanes.values()))
-        return merged
 
     def _values(self, key: str, window: int) -> dict[str, Any]:
         return {"now": self.now, "window": window, "key": key}
