@@ -93,20 +93,27 @@ def connection(store_url: str) -> Iterator[Counting]:
 
 
 def cost(store_url: str, connection: Counting, slots: list[model.Slot], clock: kit.Clock) -> Counting:
-    """What the second of two claims asked for, both undone: the first one reads what it then remembers."""
+    """The most that one of many claims asked for, for two rounds of all tenants. The first one reads what is remembered
+    then, and does not count."""
     backend = engines.backend(store_url)
     (boot,) = connection.driver.execute("SELECT lease_boot FROM workers WHERE id = 'w0'").fetchone()
     seen, owners = windows.Seen(), claims.Owners()
     ask = claims.Ask(slots=slots, choose=kit.one_each, now=clock.now, new_id=kit.new_id, boot=boot)
     known = statements.Statements(backend.engine.dialect)
-    for _ in range(2):
+    most = Counting(None)
+    for turn in range(2 * TENANTS + 1):
         connection.asked = connection.rows = connection.ticks = 0
         connection.driver.execute(backend.begin_write)
         claimed = claims.claim(statements.Transaction(connection, known), ask, seen, owners)
-        connection.driver.execute("ROLLBACK")
+        connection.driver.execute("UPDATE attempts SET ended_at = 1 WHERE ended_at IS NULL AND worker = 'w0'")
+        connection.driver.execute("COMMIT")
         assert [claim.attempt.worker for claim in claimed.claims] == ["w0"]
+        if turn > 0:
+            most.asked = max(most.asked, connection.asked)
+            most.rows = max(most.rows, connection.rows)
+            most.ticks = max(most.ticks, connection.ticks)
     backend.engine.dispose()
-    return Counting(None, asked=connection.asked, rows=connection.rows, ticks=connection.ticks)
+    return most
 
 
 @pytest.mark.parametrize("head", HEADS)
