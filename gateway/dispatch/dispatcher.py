@@ -10,7 +10,6 @@ shielded from cancellation.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ import structlog
 
 from gateway import assets, ports
 from gateway.dispatch import (
-    balancing,
     cleaning,
     drive,
     fleet,
@@ -30,16 +28,15 @@ from gateway.dispatch import (
     learning,
     leasing,
     link,
-    offering,
+    placing,
     tools,
     watching,
 )
-from gateway.domain import durations, errors, fitting, model, pauses, retrying
+from gateway.domain import durations, errors, model, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
 from gateway.domain.costs import eta
 from gateway.domain.costs.sketch import Sketch
-from gateway.domain.placement import ahead
 from gateway.domain.states import JobStatus
 
 _log = structlog.get_logger("gateway.dispatch")
@@ -89,12 +86,6 @@ class Dispatch:
         self._options = options
         self._fleet = fleet.Fleet()
         self._group: asyncio.TaskGroup | None = None
-        self._placing = True
-        self._waiting = True  #: whether jobs may wait that an idle worker could take
-        self._open = False  #: whether orders may be claimed for: by what the latest round found
-        self._turn = offering.Turn()
-        self._requirements: Mapping[str, Requirements] = {}
-        self._paused = pauses.Pauses()
         self._learning = learning.Learning(
             store=ties.learned, clock=ties.clock, durations=durations.Durations(patience=options.runs)
         )
@@ -103,25 +94,34 @@ class Dispatch:
             care=options.care, clock=ties.clock, learning=self._learning, restart=ties.restart_worker
         )
         self._cleaner = cleaning.Cleaner(files=ties.files, members=lambda: self._fleet.members, clock=ties.clock)
+        self._placing = self._made_placing()
         self._driver = drive.Driver(
             tools=self._tools(),
-            on_free=self._place_freed,
-            on_requeue=self._wake,
+            on_free=self._placing.freed,
+            on_requeue=self._placing.wake,
             forget=ties.forget_secret,
             on_settled=self._cleaner.ended,
             sharing=self._fleet.sharing,
             post_seconds=options.post,
             ahead=options.ahead,
         )
-        self._balance = balancing.Balance(
+        self._leasing = self._made_leasing()
+        self._tend_now = asyncio.Event()
+
+    def _made_placing(self) -> placing.Placing:
+        ties = self._ties
+        return placing.Placing(
+            queue=ties.queue,
+            bus=ties.bus,
+            space=ties.assets.space,
             fleet=self._fleet,
             foresight=self._foresight,
             learning=self._learning,
+            policy=ties.choose,
             clock=ties.clock,
-            look_again=self._wake,
+            new_id=ties.new_id,
+            start=self._start,
         )
-        self._leasing = self._made_leasing()
-        self._tend_now = asyncio.Event()
 
     def _made_leasing(self) -> leasing.Leasing:
         return leasing.Leasing(
@@ -131,7 +131,7 @@ class Dispatch:
             driver=self._driver,
             watchdog=self._watchdog,
             clock=self._ties.clock,
-            start=self._start,
+            start=self._placing.begin,
             owner=self._options.owner,
             seconds=self._options.lease,
         )
@@ -148,9 +148,12 @@ class Dispatch:
             learning=self._learning,
             foresight=self._foresight,
             chance=ties.chance,
-            larger=lambda claim, than: self._fleet.has_larger(self._requirements.get(claim.requirements_key), than),
+            larger=self._has_larger,
             backoff=retrying.Backoff(first=patience.retry, most=patience.retry_most),
         )
+
+    def _has_larger(self, claim: model.Claim, than: int) -> bool:
+        return self._fleet.has_larger(self._placing.requirements.get(claim.requirements_key), than)
 
     # -- the fleet, for people ----------------------------------------------------------------------------------
 
@@ -239,8 +242,8 @@ class Dispatch:
                 parse_catalog=self._fleet.parse_catalog,
                 new_id=self._ties.new_id,
                 clock=self._ties.clock,
-                on_ready=self._wake,
-                on_eased=self._place_freed,
+                on_ready=self._placing.wake,
+                on_eased=self._placing.freed,
                 on_lost=lambda: self._connection_lost(worker.id),
                 admit=lambda facts: self._fleet.admit(worker.id, facts),
                 since=self._ties.clock(),
@@ -272,9 +275,9 @@ class Dispatch:
 
     def eta(self, job: model.Job, *, position: int | None) -> eta.Eta | None:
         """Seconds until a queued (at this position) or running job is done; None while nothing is known."""
-        if job.attempt_id is None and self._paused.over(job.tenant, job.template):
+        if job.attempt_id is None and self._placing.paused.over(job.tenant, job.template):
             return None
-        standings = self._fleet.standings(self._requirements) if job.attempt_id is None else ()
+        standings = self._fleet.standings(self._placing.requirements) if job.attempt_id is None else ()
         return self._foresight.eta(job, standings, position=position)
 
     def expect(self, wanted: Requirements, sketch: Sketch, *, position: int) -> eta.Eta | None:
@@ -309,6 +312,10 @@ class Dispatch:
             return "waits for the first worker: none has told what it can run"
         return f"no worker can run it: {min(lacks, key=len)[0].message}"
 
+    def offer(self) -> ports.Offer | None:
+        """Free places, for an order that is being queued right now; None: it is claimed for after a signal."""
+        return self._placing.offer()
+
     def decisions(self) -> Mapping[str, int]:
         """How many jobs were placed `cold`, `warm`, after they had `waited`, or were `stolen`, since the start."""
         return self._foresight.tally.decisions
@@ -329,7 +336,7 @@ class Dispatch:
 
     async def stop(self, *, grace: float) -> None:
         """Stop placing, let running attempts finish for `grace` seconds, hand the rest back without spending a try."""
-        self._placing = False
+        self._placing.stop()
         if self._driver.running:
             _log.info("waiting_for_running_jobs", jobs=self._driver.running, seconds=grace)
             await self._driver.wait(grace)
@@ -346,24 +353,17 @@ class Dispatch:
                 member.refreshing.cancel()
             await member.link.client.close()
 
-    def _wake(self) -> None:
-        self._ties.bus.signal(model.WorkQueued())
-
-    def _place_freed(self) -> None:
-        if self._waiting or self._balance.is_uneven():
-            self._wake()
-
     async def _place(self) -> None:
         while True:
             for signal in await self._ties.bus.next_signals():
                 if isinstance(signal, model.CancelAsked):
                     self._cancel(signal)
             try:
-                await self._claim_round()
+                await self._placing.round()
             except errors.StoreUnavailable as error:
                 _log.warning("store_unavailable", reason=error.message)
                 await asyncio.sleep(_TICK_SECONDS)
-                self._wake()
+                self._placing.wake()
 
     def _cancel(self, asked: model.CancelAsked) -> None:
         for member in self._fleet.members.values():
@@ -371,82 +371,9 @@ class Dispatch:
                 if run.claim.job_id == asked.job_id:
                     run.cancel()
 
-    async def _claim_round(self) -> None:
-        """Claim until every place is taken or nothing is left that fits."""
-        self._waiting = True  # a place that becomes free meanwhile calls for another round
-        self._open = False
-        if not await self._ties.assets.space.is_open():
-            return  # what was made could not be kept; the next tick looks again
-        if await self._is_paused():
-            return
-        self._open = True
-        while self._placing and any(member.takes_work for member in self._fleet.members.values()):
-            async with self._turn.held():
-                self._requirements = await self._ties.queue.requirements()
-                self._foresight.learn_needs(self._requirements)
-                offer = self._free_places()
-                if offer is None:
-                    return
-                claimed = await self._ties.queue.claim(offer.slots, offer.choose, now=offer.now, new_id=offer.new_id)
-                offer.given(claimed)
-            if not claimed.claims or not claimed.waiting:
-                self._waiting = claimed.waiting
-                self._balance.look(self._requirements, self._paused)
-                return
-
-    def offer(self) -> ports.Offer | None:
-        """Free places, for an order that is being queued right now. None: there are none, or somebody claims at this
-        moment; then a signal has the loop claim for it."""
-        if not self._placing or not self._open or not self._turn.is_free:
-            return None
-        places = self._free_places()
-        if places is None or all(slot.ahead for slot in places.slots):
-            return None
-        self._turn.take()
-
-        def given(claimed: model.Claimed) -> None:
-            self._turn.release()
-            places.given(claimed)
-            self._waiting = claimed.waiting
-            if claimed.waiting:
-                self._wake()
-
-        return dataclasses.replace(places, given=given)
-
-    def _free_places(self) -> ports.Offer | None:
-        """All free places, and how jobs for them are chosen."""
-        slots = self._foresight.warm(self._fleet.slots(self._requirements))
-        if not slots:
-            return None
-        now = self._ties.clock()
-        placing = self._foresight.choosing(lambda: self._fleet.standings(self._requirements))
-        choose = self._choosing(placing, now)
-
-        def given(claimed: model.Claimed) -> None:
-            self._foresight.chosen(placing, claimed)
-            for claim in claimed.claims:
-                self._start(claim, alone=claim.job_id in choose.alone)
-
-        return ports.Offer(slots=slots, choose=choose, now=now, new_id=self._ties.new_id, given=given)
-
-    async def _is_paused(self) -> bool:
-        """Whether the queue is; workers that are, take no work from now on."""
-        self._paused = await self._ties.queue.pauses()
-        self._fleet.pause(self._paused.workers)
-        return self._paused.queue is not None
-
-    def _choosing(self, placing: foresight.Choosing, now: float) -> fitting.Fitting:
-        return fitting.Fitting(
-            choose=ahead.Sparing(choose=self._ties.choose or placing, workers=len(self._fleet.members)),
-            places=lambda: self._fleet.places(self._requirements),
-            demand=self._learning.memory.demand if self._learning.memory else None,
-            now=now,
-        )
-
     def _start(self, claim: model.Claim, *, alone: bool = False) -> None:
         """A member that vanished this very moment leaves the attempt open; it is adopted or lost later."""
         member = self._fleet.members.get(claim.attempt.worker)
-        self._balance.claimed(claim.job_id)
         if member is not None:
             self._driver.start(member, claim, alone=alone)
 
@@ -461,7 +388,7 @@ class Dispatch:
                 await self._hear_cancels()
             except errors.StoreUnavailable as error:
                 _log.warning("store_unavailable", reason=error.message)
-            self._wake()
+            self._placing.wake()
             await self._pause(_TICK_SECONDS)
 
     async def _hear_cancels(self) -> None:
@@ -526,7 +453,7 @@ class Dispatch:
                 "worker_changed", worker=member.worker.id, reason="its nodes or model files are not what they were"
             )
             self._fleet.forget_catalogs()
-            self._wake()
+            self._placing.wake()
 
 
 def _behind(position: int | None) -> model.Why:
