@@ -1,7 +1,7 @@
 """`python -m benchmarks [CASE …] [--quick]`: measure, print a table, write bench-results/bench.json.
 
 Every figure stands beside its goal, met or not. Results are written after each case, so that an interrupted run keeps
-what it has.
+what it has. A case that fails is told with its error, the others go on, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import asyncio
 import platform
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import catalog, figures, fleet
@@ -32,21 +34,24 @@ class Run:
     """What was measured so far."""
 
     quick: bool
+    path: Path = _RESULTS
     figures: list[figures.Figure] = field(default_factory=list[figures.Figure])
     seconds: dict[str, float] = field(default_factory=dict[str, float])  #: by case
+    failed: dict[str, str] = field(default_factory=dict[str, str])  #: by case, why
 
     def write(self) -> None:
         """The results as they are now."""
-        _RESULTS.parent.mkdir(exist_ok=True)
+        self.path.parent.mkdir(exist_ok=True)
         report = {
             "version": __version__,
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "machine": {"cores": fleet.cores(), "python": platform.python_version(), "system": platform.platform()},
             "quick": self.quick,
             "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
+            "failed": self.failed,
             "figures": [figure.as_dict() for figure in self.figures],
         }
-        _RESULTS.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+        self.path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,17 +67,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _measure(names: Sequence[str], run: Run, console: Console) -> None:
+async def measure(cases: Mapping[str, catalog.Case], run: Run, console: Console) -> None:
+    """Measure these cases one after the other; one that fails is written down and the next one begins."""
     scale = figures.QUICK if run.quick else figures.Scale()
-    for number, name in enumerate(names, start=1):
-        case = catalog.CASES[name]
+    for number, (name, case) in enumerate(cases.items(), start=1):
         about = "" if run.quick else f", about {case.seconds:.0f} s"
-        console.print(f"[{number}/{len(names)}] {name}{about}")
+        console.print(f"[{number}/{len(cases)}] {name}{about}")
         begin = time.monotonic()
-        with console.status(f"measuring {name} …"):
-            run.figures += await case.measure(scale)
+        try:
+            with console.status(f"measuring {name} …"):
+                run.figures += await case.measure(scale)
+        except Exception as error:  # noqa: BLE001  -- whatever it is, half an hour of other cases is not lost with it
+            traceback.print_exc()
+            run.failed[name] = f"{type(error).__name__}: {error}"
         run.seconds[name] = time.monotonic() - begin
-        console.print(f"{' ' * 8}done after {run.seconds[name]:.0f} s")
+        outcome = f"[red]failed[/] ({escape(run.failed[name])})" if name in run.failed else "done"
+        console.print(f"{' ' * 8}{outcome} after {run.seconds[name]:.0f} s")
         run.write()
 
 
@@ -119,12 +129,14 @@ def main() -> int:
         whole = sum(catalog.CASES[name].seconds for name in names)
         console.print(f"{len(names)} cases, about {whole / 60:.0f} minutes on two cores that do nothing else")
     begin = time.monotonic()
-    asyncio.run(_measure(names, run, console))
+    asyncio.run(measure({name: catalog.CASES[name] for name in names}, run, console))
     console.print(_table(run))
     with_goal = [figure.met for figure in run.figures if figure.met is not None]
     console.print(f"{sum(with_goal)} of {len(with_goal)} goals met; {(time.monotonic() - begin) / 60:.1f} minutes")
-    console.print(f"written to {_RESULTS}")
-    return 0
+    console.print(f"written to {run.path}")
+    for name, why in run.failed.items():
+        console.print(f"[red]{name} failed:[/] {escape(why)}")
+    return 1 if run.failed else 0
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from rich.console import Console
 
+from benchmarks import __main__ as program
 from benchmarks import cases, catalog, logs
 from benchmarks.figures import COMPARISON, QUICK, Figure, Goal, Scale
 
@@ -53,3 +58,21 @@ def test_in_order_each_job_goes_to_the_worker_that_is_free_first() -> None:
 def test_quick_is_less_of_everything() -> None:
     assert all(getattr(QUICK, name) <= getattr(Scale(), name) for name in Scale.__dataclass_fields__)
     assert all(case.seconds > 0 for case in catalog.CASES.values())
+
+
+async def test_a_case_that_fails_loses_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def broken(_scale: Scale) -> Sequence[Figure]:
+        raise ConnectionResetError(104, "reset [by] peer")
+
+    async def whole(_scale: Scale) -> Sequence[Figure]:
+        return [figure(7.0)]
+
+    those = {"broken": catalog.Case(measure=broken, seconds=1), "whole": catalog.Case(measure=whole, seconds=1)}
+    run = program.Run(quick=True, path=tmp_path / "results" / "bench.json")
+    await program.measure(those, run, Console())
+    kept = orjson.loads(run.path.read_bytes())
+    assert kept["failed"] == {"broken": "ConnectionResetError: [Errno 104] reset [by] peer"}
+    assert [each["gateway"] for each in kept["figures"]] == [7.0]
+    told = capsys.readouterr()
+    assert "failed (ConnectionResetError: [Errno 104] reset [by] peer)" in told.out
+    assert "Traceback" in told.err
