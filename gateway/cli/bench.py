@@ -35,7 +35,9 @@ def bench(
     vary: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="The whole number that counts up from job to job; else the seed.", show_default=False
+            metavar="NAME",
+            help="The whole number that counts up from job to job, from its value or its default; else the seed.",
+            show_default=False,
         ),
     ] = None,
     width: Annotated[
@@ -52,7 +54,9 @@ def bench(
             min=0, max=1000, help="Jobs before those, not measured; else two for each worker.", show_default=False
         ),
     ] = None,
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="Of the jobs; higher goes first.")] = 0,
+    priority: Annotated[
+        int, typer.Option(min=-100, max=100, help="Higher goes first; a line's own goes before this.")
+    ] = 0,
     url: connection.Url = connection.DEFAULT_URL,
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
@@ -74,9 +78,10 @@ def bench(
     that each got; and what each worker did. Times are the gateway's own.
 
     Every job differs, so that no worker answers from its cache: the seed counts
-    up, or the parameter named by --vary. Nothing is downloaded, and the gateway
-    may forget the jobs after an hour. They are real work: on a gateway in use,
-    --priority -100 lets everybody else go first. Ctrl-C cancels them.
+    up from a random number, or the parameter named by --vary from the value it
+    has. Nothing is downloaded, and the gateway may forget the jobs after a day.
+    They are real work: on a gateway in use, --priority -100 lets everybody else
+    go first. Ctrl-C cancels them, and so does what ends the command early.
 
     Exit status: 0 all done, 1 some failed, 2 something is wrong with the order,
     3 no gateway, 130 Ctrl-C.

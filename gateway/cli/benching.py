@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway.cli import (
     bench_figures,
+    bench_orders,
     client,
     failures,
     following,
@@ -26,6 +26,9 @@ _DOORS = 16  #: orders that are on their way to the gateway at once
 _STREAMS = 200  #: jobs that are followed at once; the others are behind them in the queue anyway
 _COLD_AND_WARM = 2  #: jobs before the others, for each worker: one loads the models, one shows how long a run takes
 _TAKES_WORK = frozenset({"idle", "busy"})
+_GONE = "gone"  #: the status of a job that the gateway has forgotten before its end was seen
+_CANCEL_TRIES = 5  #: with a second between two, while the gateway says that it cannot now
+_LATER = frozenset({429, 502, 503, 504})  #: statuses that pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +56,33 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
         stop.gentle = True
         first = _COLD_AND_WARM * workers if wish.warm_up is None else wish.warm_up
         tally = tallying.Tally(total=first + wish.n)
-        run = _Run(gateway=gateway, load=load, tally=tally, stop=stop)
+        orders = bench_orders.Orders(gateway=gateway, load=load, stop=stop, tell=screen.note)
+        run = _Run(gateway=gateway, orders=orders, tally=tally, stop=stop)
+        _tell_begin(screen, load.name, first, wish.n)
         canceling = asyncio.create_task(run.cancel_all(screen))
         try:
             async with tallying.shown(tally, screen.err):
                 await run.all(range(first), [0.0] * first, width=None)
                 numbers = range(first, first + wish.n)
                 seen = await run.all(numbers, gaps(wish.rate, wish.n), width=wish.width)
+                if stop.asked.is_set():
+                    await canceling
         finally:
             canceling.cancel()
+    if run.trouble is not None:
+        raise run.trouble
     found = bench_figures.report(load.name, seen)
     show(screen, found)
     if stop.asked.is_set():
         return failures.INTERRUPTED
     return failures.DONE if found.done == wish.n else failures.FAILED
+
+
+def _tell_begin(screen: output.Screen, name: str, first: int, count: int) -> None:
+    """Where there is no terminal to draw on: what is going on."""
+    if not screen.err.is_terminal:
+        warm_up = f"{first} to warm up and then " if first else ""
+        screen.note(f"Ordering jobs of {name}, {warm_up}{count}, and waiting for their ends; this may take a while.")
 
 
 def gaps(rate: float | None, count: int) -> list[float]:
@@ -80,17 +96,20 @@ def gaps(rate: float | None, count: int) -> list[float]:
 @dataclass(slots=True, kw_only=True)
 class _Run:
     gateway: client.Gateway
-    load: workload.Workload
+    orders: bench_orders.Orders
     tally: tallying.Tally
     stop: interrupts.Interrupts
     doors: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DOORS))
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_STREAMS))
     flying: set[str] = field(default_factory=set[str])
+    trouble: Exception | None = None  #: why the run was ended, where it was not Ctrl-C
 
     async def all(
         self, numbers: Sequence[int], gaps: Sequence[float], *, width: int | None
     ) -> list[bench_figures.Seen]:
-        """Jobs of these numbers, to their ends; those that Ctrl-C came before were not ordered."""
+        """Jobs of these numbers, to their ends; those that Ctrl-C or trouble came before were not ordered."""
+        if self.stop.asked.is_set():
+            return []
         room = asyncio.Semaphore(width or max(1, len(numbers)))
         start = asyncio.get_running_loop().time()
         dues: Iterator[float] = itertools.accumulate(gaps)
@@ -98,20 +117,33 @@ class _Run:
         return [seen for seen in await ordering.together(tasks) if seen is not None]
 
     async def _one(self, number: int, due: float, room: asyncio.Semaphore) -> bench_figures.Seen | None:
-        await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-        async with room:
-            async with self.doors:
-                if self.stop.asked.is_set():
-                    return None
-                job_id = (await self.load.ordered(number)).id
-                self._began(job_id)
-                first = await self.gateway.job(job_id)  # with its estimate, which the answer to an order has not
-            if self.stop.asked.is_set():
-                await self.gateway.cancel(job_id)
-            async with self.streams:
-                last = await following.ended(self.gateway, job_id)
-            self._ended(last)
-            return bench_figures.Seen(first=first, last=last)
+        try:
+            await self.stop.sleep(due - asyncio.get_running_loop().time())
+            async with room:
+                return await self._job(number)
+        except Exception as error:  # noqa: BLE001  -- `fulfil` raises it, once the other jobs are canceled
+            self.trouble = self.trouble or error
+            self.stop.asked.set()
+            return None
+
+    async def _job(self, number: int) -> bench_figures.Seen | None:
+        """One job from its order to its end."""
+        async with self.doors:
+            job = await self.orders.placed(number)
+            if job is None:
+                return None
+            self._began(job.id)
+            first = await _unless_gone(
+                self.gateway.job(job.id), job
+            )  # with its estimate, which an order's answer lacks
+        if self.stop.asked.is_set():
+            await self._cancel(job.id)
+        async with self.streams:
+            if isinstance(self.trouble, failures.Unreachable):
+                return None  # there is nobody to follow it with
+            last = await _unless_gone(following.ended(self.gateway, job.id), _gone(first))
+        self._ended(last)
+        return bench_figures.Seen(first=first, last=last)
 
     def _began(self, job_id: str) -> None:
         self.flying.add(job_id)
@@ -125,12 +157,51 @@ class _Run:
         self.tally.images += len(job.outputs)
 
     async def cancel_all(self, screen: output.Screen) -> None:
-        """Once Ctrl-C is pressed, ask for the end of every job."""
+        """Once Ctrl-C is pressed, or something went wrong, ask for the end of every job."""
         await self.stop.asked.wait()
-        screen.note("Canceling; press Ctrl-C again to leave at once.", style="yellow")
-        for job_id in sorted(self.flying):
-            with contextlib.suppress(failures.Refused):  # it has ended meanwhile
+        ordered = sorted(self.flying)
+        why = "" if self.trouble is None else "Something went wrong. "
+        what = f"Canceling what was ordered and has not ended ({len(ordered)})"
+        screen.note(f"{why}{what}; press Ctrl-C again to leave at once.", style="yellow")
+        for number, job_id in enumerate(ordered):
+            try:
+                await self._cancel(job_id)
+            except failures.CommandFailed as error:
+                left = f"{len(ordered) - number} of {len(ordered)}"
+                screen.note(f"{left} could not be canceled and go on: {error.message}", style="yellow")
+                return
+
+    async def _cancel(self, job_id: str) -> None:
+        """Ask for a job's end; what has ended meanwhile, or is gone, is no trouble."""
+        for left in reversed(range(_CANCEL_TRIES)):
+            try:
                 await self.gateway.cancel(job_id)
+            except failures.Unreachable as lost:
+                if not lost.sent or not left:
+                    raise
+            except failures.Refused as refused:
+                if refused.http_status == 404:
+                    return
+                if refused.http_status not in _LATER or not left:
+                    raise
+            else:
+                return
+            await asyncio.sleep(1.0)
+
+
+async def _unless_gone(asked: Awaitable[shapes.Job], otherwise: shapes.Job) -> shapes.Job:
+    """The job as the gateway tells it, or the other where the gateway knows it no more."""
+    try:
+        return await asked
+    except failures.Refused as refused:
+        if refused.http_status != 404:
+            raise
+        return otherwise
+
+
+def _gone(job: shapes.Job) -> shapes.Job:
+    """A job whose end nobody can tell any more."""
+    return shapes.Job.of({**job.raw, "status": _GONE, "completed_at": None, "error": None, "outputs": []})
 
 
 def show(screen: output.Screen, found: bench_figures.Report) -> None:

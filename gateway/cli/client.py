@@ -121,9 +121,9 @@ class Gateway:
         body = {"inputs": dict(inputs), **about}
         return shapes.Job.of(await self._post(f"/v1/templates/{quote(name, safe='')}/jobs", body, key=key))
 
-    async def order_workflow(self, workflow: Any, about: Mapping[str, Any]) -> shapes.Job:
+    async def order_workflow(self, workflow: Any, about: Mapping[str, Any], *, key: str | None = None) -> shapes.Job:
         """Order one job of an API-format graph."""
-        return shapes.Job.of(await self._post("/api/v2/jobs", {"workflow": workflow, **about}))
+        return shapes.Job.of(await self._post("/api/v2/jobs", {"workflow": workflow, **about}, key=key))
 
     async def order_copies(
         self, name: str, inputs: Mapping[str, Any], about: Mapping[str, Any], *, n: int

@@ -24,6 +24,12 @@ class Interrupts:
             self.task.cancel()
         self.asked.set()
 
+    async def sleep(self, seconds: float) -> None:
+        """So long, or until Ctrl-C is pressed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.asked.wait()
+
 
 @asynccontextmanager
 async def watched() -> AsyncGenerator[Interrupts]:

@@ -15,11 +15,11 @@ from gateway.domain.templates import building
 from gateway.domain.templates import model as templates
 
 _VARIED: Mapping[str, str] = {bench.MODEL_FREE: "color"}  #: of shipped templates without a seed
-_KEPT_SECONDS = 3600
+_KEPT_SECONDS = 24 * 3600  #: counted from the order, so that it is longer than a bench
 _MOST = 1 << 48
-_BUSY_SECONDS = 5.0  #: before ordering again when the gateway's queue is full
 
-Order = Callable[[Mapping[str, Any]], Awaitable[shapes.Job]]
+#: Orders a job of these inputs, with what stands beside them, under this idempotency key.
+Order = Callable[[Mapping[str, Any], Mapping[str, Any], str], Awaitable[shapes.Job]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +32,11 @@ class Wish:
     vary: str | None = None
     priority: int = 0
 
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What stands beside the inputs of each order."""
-        return {"priority": self.priority, "expires_in": _KEPT_SECONDS}
+    def about(self, line: manifest.Line | None = None) -> Mapping[str, Any]:
+        """What stands beside the inputs of each order; a line's own priority goes before that of all."""
+        priority = self.priority if line is None or line.priority is None else line.priority
+        metadata = {} if line is None else dict(line.metadata)
+        return {"priority": priority, "expires_in": _KEPT_SECONDS, "metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +49,17 @@ class Count:
     span: int
 
     @classmethod
-    def of(cls, parameter: templates.Parameter, given: Any = None) -> Count:
-        """From the given value on, or from a random one; beyond the largest comes the least."""
+    def of(cls, parameter: templates.Parameter, given: Any = None, *, drawn: bool = False) -> Count:
+        """From the given value on, else from the default or the least; beyond the largest comes the least.
+
+        Seeds begin anywhere, so that no worker knows them from before; `drawn`: so does this one.
+        """
         least = int(parameter.minimum or 0)
         span = (_MOST if parameter.maximum is None else int(parameter.maximum)) - least + 1
-        if given is None or given == -1:
-            given = least + secrets.randbelow(min(span, _MOST))
+        seed = parameter.type is templates.ParameterType.SEED
+        if given is None or (seed and given == -1):
+            any_of_all = least + secrets.randbelow(min(span, _MOST))
+            given = any_of_all if seed or drawn else least if parameter.default is None else parameter.default
         return cls(name=parameter.name, first=int(given), least=least, span=span)
 
     def at(self, number: int) -> int:
@@ -67,18 +73,14 @@ class Kind:
 
     order: Order
     inputs: Mapping[str, Any]
+    about: Mapping[str, Any]
     count: Count | None
 
-    async def ordered(self, number: int) -> shapes.Job:
-        """Order the job of this number. A full queue is waited for."""
+    async def ordered(self, number: int, key: str, metadata: Mapping[str, str]) -> shapes.Job:
+        """Order the job of this number, under this idempotency key and with this metadata besides its own."""
         more = {} if self.count is None else {self.count.name: self.count.at(number)}
-        while True:
-            try:
-                return await self.order({**self.inputs, **more})
-            except failures.Refused as refused:
-                if refused.http_status != 429:
-                    raise
-                await asyncio.sleep(refused.retry_after or _BUSY_SECONDS)
+        about = {**self.about, "metadata": {**self.about["metadata"], **metadata}}
+        return await self.order({**self.inputs, **more}, about, key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +95,9 @@ class Workload:
         """Whether no two jobs of a kind are alike."""
         return all(kind.count is not None for kind in self.kinds)
 
-    async def ordered(self, number: int) -> shapes.Job:
-        """Order the job of this number."""
-        return await self.kinds[number % len(self.kinds)].ordered(number)
+    async def ordered(self, number: int, key: str, metadata: Mapping[str, str]) -> shapes.Job:
+        """Order the job of this number, under this idempotency key and with this metadata besides its own."""
+        return await self.kinds[number % len(self.kinds)].ordered(number, key, metadata)
 
 
 async def prepared(gateway: client.Gateway, wish: Wish) -> Workload:
@@ -106,27 +108,37 @@ async def prepared(gateway: client.Gateway, wish: Wish) -> Workload:
     if wish.file is None:
         template = await ordering.known_template(gateway, wish.what)
         given = await uploader.uploaded(inputs.from_words(wish.words, template.parameters))
-        return Workload(name=template.name, kinds=[_kind(gateway, wish, template, given)])
+        return Workload(name=template.name, kinds=[_kind(gateway, template, given, wish.vary, wish.about())])
     if wish.words:
         raise failures.Wrong("values stand in the file of --inputs, or on the command line, not in both")
     lines = await asyncio.to_thread(manifest.read, wish.file, wish.what)
     known = {name: await ordering.known_template(gateway, name) for name in {line.template for line in lines}}
-    kinds = [
-        _kind(gateway, wish, known[each.line.template], await uploader.uploaded(each.inputs))
-        for each in batching.typed_lines(lines, known, wish.file)
-    ]
+    kinds: list[Kind] = []
+    for each in batching.typed_lines(lines, known, wish.file):
+        given, about = await uploader.uploaded(each.inputs), wish.about(each.line)
+        kinds.append(_kind(gateway, known[each.line.template], given, wish.vary, about))
     return Workload(name=", ".join(sorted(known)), kinds=kinds)
 
 
-def _kind(gateway: client.Gateway, wish: Wish, template: shapes.Template, given: Mapping[str, Any]) -> Kind:
-    async def order(values: Mapping[str, Any]) -> shapes.Job:
-        return await gateway.order_template(template.name, values, wish.about)
+def _kind(
+    gateway: client.Gateway,
+    template: shapes.Template,
+    given: Mapping[str, Any],
+    vary: str | None,
+    about: Mapping[str, Any],
+) -> Kind:
+    async def order(values: Mapping[str, Any], about: Mapping[str, Any], key: str) -> shapes.Job:
+        return await gateway.order_template(template.name, values, about, key=key)
 
-    name = wish.vary or template.seed or _VARIED.get(template.name)
-    return Kind(order=order, inputs=given, count=_count(template.parameters, name, given))
+    as_shipped = _VARIED.get(template.name)
+    name = vary or template.seed or as_shipped
+    count = _count(template.parameters, name, given, drawn=name == as_shipped)
+    return Kind(order=order, inputs=given, about=about, count=count)
 
 
-def _count(parameters: Sequence[templates.Parameter], name: str | None, given: Mapping[str, Any]) -> Count | None:
+def _count(
+    parameters: Sequence[templates.Parameter], name: str | None, given: Mapping[str, Any], *, drawn: bool = False
+) -> Count | None:
     if name is None:
         return None
     known = {parameter.name: parameter for parameter in parameters}
@@ -134,7 +146,8 @@ def _count(parameters: Sequence[templates.Parameter], name: str | None, given: M
         raise inputs.refusal([inputs.unknown(name, known)])
     if known[name].type not in {templates.ParameterType.SEED, templates.ParameterType.INTEGER}:
         raise failures.Wrong(f"--vary: {name} is no whole number")
-    return Count.of(known[name], given.get(name))
+    ordering.check([known[name]], given)
+    return Count.of(known[name], given.get(name), drawn=drawn)
 
 
 async def _of_workflow(gateway: client.Gateway, wish: Wish) -> Workload:
@@ -148,8 +161,8 @@ async def _of_workflow(gateway: client.Gateway, wish: Wish) -> Workload:
     ordering.check(parameters, given)
     given = await inputs.Uploader(gateway=gateway).uploaded(given)
 
-    async def order(values: Mapping[str, Any]) -> shapes.Job:
-        return await gateway.order_workflow(ordering.patched(template.graph, parameters, values), wish.about)
+    async def order(values: Mapping[str, Any], about: Mapping[str, Any], key: str) -> shapes.Job:
+        return await gateway.order_workflow(ordering.patched(template.graph, parameters, values), about, key=key)
 
     count = _count(parameters, wish.vary or shapes.seed_of(parameters), given)
-    return Workload(name=name, kinds=[Kind(order=order, inputs=given, count=count)])
+    return Workload(name=name, kinds=[Kind(order=order, inputs=given, about=wish.about(), count=count)])

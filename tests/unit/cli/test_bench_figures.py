@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,3 +85,17 @@ def test_numbers_count_up_and_begin_anew_at_the_largest() -> None:
     seed = templates.Parameter(name="seed", type=templates.ParameterType.SEED, targets=target)
     assert workload.Count.of(seed, 7).at(3) == 10
     assert workload.Count.of(seed, -1).at(0) >= 0
+
+
+def test_numbers_begin_at_their_value_or_default_and_only_seeds_anywhere() -> None:
+    target = (templates.Target("5", "width"),)
+    width = templates.Parameter(
+        name="width", type=templates.ParameterType.INTEGER, targets=target, default=512, minimum=64, maximum=2**40
+    )
+    assert [workload.Count.of(width).at(number) for number in range(3)] == [512, 513, 514]
+    assert workload.Count.of(width, 768).at(0) == 768
+    assert workload.Count.of(dataclasses.replace(width, default=None)).at(0) == 64
+    assert workload.Count.of(dataclasses.replace(width, minimum=-5), -1).at(0) == -1
+    drawn = {workload.Count.of(width, drawn=True).at(0) for _ in range(8)}
+    assert len(drawn) > 1
+    assert min(drawn) >= 64
