@@ -3,32 +3,73 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import Any, Final
 
 from gateway.domain import errors
+from gateway.domain.comfy import structure
 
 MAX_DOTS: Final = 20_000  #: in the whole text
-MAX_DOTS_IN_A_LINE: Final = 100  #: the time that a dotted key takes to read grows with the square of its parts
+MAX_DOTS_IN_A_KEY: Final = 20  #: the time that a dotted key takes to read grows with the square of its parts
+
+#: Strings and comments of TOML. Each matches wherever it begins, so that it is gone through once: one that has no end
+#: goes on to the end of its line or of the text, and is told by the parser.
+_QUOTED: Final = re.compile(
+    r'"""(?:[^\\]|\\.?)*?(?:"""|\Z)'
+    r"|'''.*?(?:'''|\Z)"
+    r'|"[^"\\\n]*(?:\\[^\n]?[^"\\\n]*)*"?'
+    r"|'[^'\n]*'?"
+    r"|\#[^\n]*",
+    re.DOTALL,
+)
+_BETWEEN_KEYS: Final = re.compile(r"[^\w.-]+")
 
 
 def parsed(text: str, source: str) -> Any:
     """The value of this text, a JSON object or TOML; TemplateError that names the source."""
     kind = "JSON" if text.lstrip().startswith("{") else "TOML"  # no TOML begins like that
     try:
-        return json.loads(text) if kind == "JSON" else _toml(text)
+        value = json.loads(text) if kind == "JSON" else _toml(text)
     except ValueError as error:
         raise errors.TemplateError(f"{source} is not {kind}: {error}") from None
     except RecursionError:
         raise errors.TemplateError(f"{source} is not {kind} that we read: it is nested too deeply") from None
+    complaint = _complaint(value)
+    if complaint is not None:
+        raise errors.TemplateError(f"{source} is not {kind} that we read: a text in it {complaint}")
+    return value
+
+
+def _complaint(value: Any) -> str | None:
+    """Why some text in this value cannot be stored and sent, or None. JSON can write half of a surrogate pair."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            complaint = structure.text_complaint(item)
+            if complaint is not None:
+                return complaint
+        elif isinstance(item, dict):
+            todo.extend(item)
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+    return None
 
 
 def _toml(text: str) -> Any:
-    dots = text.count(".")
-    if dots > MAX_DOTS or (dots > MAX_DOTS_IN_A_LINE and _most_dots(text) > MAX_DOTS_IN_A_LINE):
-        raise ValueError(f"it has more than {MAX_DOTS_IN_A_LINE} dots in a line, or {MAX_DOTS} in all")
+    if text.count(".") > MAX_DOTS_IN_A_KEY:
+        _refuse_dots(_QUOTED.sub(_stand_in, text))
     return tomllib.loads(text)
 
 
-def _most_dots(text: str) -> int:
-    return max(line.count(".") for line in text.split("\n"))
+def _stand_in(quoted: re.Match[str]) -> str:
+    return "" if quoted[0].startswith("#") else "x"  # a string may be part of a key
+
+
+def _refuse_dots(text: str) -> None:
+    keys = _BETWEEN_KEYS.split(text.translate({ord(" "): None, ord("\t"): None}))
+    dots = [key.count(".") for key in keys]
+    if max(dots) > MAX_DOTS_IN_A_KEY or sum(dots) > MAX_DOTS:
+        raise ValueError(f"it has more than {MAX_DOTS_IN_A_KEY} dots in a key, or {MAX_DOTS} in all")

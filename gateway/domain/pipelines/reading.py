@@ -14,7 +14,6 @@ from gateway.domain.templates import examples, sidecar
 
 _Place = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\.[A-Za-z][A-Za-z0-9_]{0,63}$")]
 _Pixels = Annotated[int, pydantic.Field(ge=1, le=16384)]
-_Value = str | int | float | bool
 
 
 class _Table(pydantic.BaseModel):
@@ -44,7 +43,7 @@ class StepTable(_Table):
 
     name: sidecar.Name
     template: str | None = None
-    inputs: dict[sidecar.Name, _Value] = pydantic.Field(default_factory=dict[str, _Value])
+    inputs: dict[sidecar.Name, sidecar.Scalar] = pydantic.Field(default_factory=dict[str, sidecar.Scalar])
     finish: FinishTable | None = None
     check: CheckTable | None = None
     of: str | None = None
@@ -62,7 +61,7 @@ class PipelineFile(_Table):
     steps: Annotated[list[StepTable], pydantic.Field(min_length=1, max_length=model.MAX_STEPS)]
     outputs: list[str] = pydantic.Field(default_factory=list[str])
     retention: sidecar.Seconds | None = None
-    examples: list[sidecar.ExampleTable] = pydantic.Field(default_factory=list[sidecar.ExampleTable])
+    examples: sidecar.Examples = pydantic.Field(default_factory=list[sidecar.ExampleTable])
 
 
 def read_pipeline(text: str, source: str) -> model.Pipeline:
@@ -137,6 +136,8 @@ def _step_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
 
 def _input_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
     for name, targets in pipeline.inputs.items():
+        if not targets:
+            yield _said(f"inputs.{name}", "goes nowhere: say which parameters it sets, as in `step.parameter`")
         for target in targets:
             step = pipeline.step(target.step)
             if step is None or step.template is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,12 +32,17 @@ def inputs_of(example: model.Example, parameters: Sequence[model.Parameter]) -> 
 
 
 def faults(found: Sequence[model.Example], parameters: Sequence[model.Parameter]) -> Iterator[errors.Fault]:
-    """What is wrong with examples of these parameters."""
+    """What is wrong with examples of these parameters, as much of it as anybody reads."""
+    return itertools.islice(_all_faults(found, parameters), structure.MAX_FAULTS)
+
+
+def _all_faults(found: Sequence[model.Example], parameters: Sequence[model.Parameter]) -> Iterator[errors.Fault]:
     known = {parameter.name: parameter for parameter in parameters}
-    names = [example.name.casefold() for example in found]
+    names: set[str] = set()
     for index, example in enumerate(found):
-        if example.name.casefold() in names[:index]:
+        if example.name.casefold() in names:
             yield _fault(f"{index}.name", "invalid_value", f"There are two examples called {example.name!r}.")
+        names.add(example.name.casefold())
         for name, value in example.inputs.items():
             yield from _value_faults(f"{index}.inputs.{name}", name, value, known)
 

@@ -6,17 +6,30 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import pydantic
 
 from gateway.domain import errors, tables, wording
+from gateway.domain.comfy import structure
 from gateway.domain.templates import model, values
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=NAME_PATTERN)]
-Scalar = str | int | float | bool
+_Plain = TypeVar("_Plain", bound=str | float | bool)
+
+
+def _held(value: _Plain) -> _Plain:
+    """The value, unless it is an integer that JSON's readers and ComfyUI have no room for."""
+    complaint = structure.number_complaint(value) if isinstance(value, int) else None
+    if complaint is not None:
+        raise ValueError(complaint)
+    return value
+
+
+Number = Annotated[int | float, pydantic.AfterValidator(_held)]
+Scalar = Annotated[str | int | float | bool, pydantic.AfterValidator(_held)]
 Kind = Annotated[model.ParameterType, pydantic.Field(strict=False)]
 
 
@@ -36,9 +49,9 @@ class ParameterTable(_Table):
     default: Scalar | None = None
     default_file: str | None = None
     required: bool | None = None
-    min: int | float | None = None
-    max: int | float | None = None
-    step: int | float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    step: Number | None = None
     choices: list[Scalar] = pydantic.Field(default_factory=list[Scalar])
     multiline: bool = False
 
@@ -85,8 +98,9 @@ def _seconds(value: object) -> object:
     return float(found["number"]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found["unit"]]
 
 
+LONGEST: Final = 10 * 365 * 86400  #: a time; as long as an order may ask its job to be kept
 _SPAN: Final = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[smhd])")
-Seconds = Annotated[float, pydantic.BeforeValidator(_seconds), pydantic.Field(gt=0)]
+Seconds = Annotated[float, pydantic.BeforeValidator(_seconds), pydantic.Field(gt=0, le=LONGEST)]
 
 
 class LimitsTable(_Table):
@@ -106,6 +120,9 @@ class ExampleTable(_Table):
     tolerance: Annotated[float, pydantic.Field(ge=0, le=100, strict=False)] | None = None
 
 
+Examples = Annotated[list[ExampleTable], pydantic.Field(max_length=200)]
+
+
 class Sidecar(_Table):
     """The whole file. Without `parameters` they are inferred, without `outputs` they are, too."""
 
@@ -116,7 +133,7 @@ class Sidecar(_Table):
     outputs: dict[Name, OutputTable] = pydantic.Field(default_factory=dict[str, OutputTable])
     requirements: RequirementsTable = pydantic.Field(default_factory=RequirementsTable)
     limits: LimitsTable = pydantic.Field(default_factory=LimitsTable)
-    examples: list[ExampleTable] = pydantic.Field(default_factory=list[ExampleTable])
+    examples: Examples = pydantic.Field(default_factory=list[ExampleTable])
     batch: Annotated[model.BatchKind, pydantic.Field(strict=False)] | None = None  #: how n pictures are made
     retention: Seconds | None = None  #: that its jobs and their outputs are kept
 

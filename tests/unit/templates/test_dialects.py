@@ -245,7 +245,7 @@ def test_comfy_deploy() -> None:
     ("options", "choices"),
     [
         ('["a", "b", "a"]', ("a", "b")), ("a, b", ("a", "b")), ("a, b\nc", ("a, b", "c")), ("", ()), (None, ()),
-        ('"a"', ('"a"',)), ("[1, 2]", ("1", "2")), ("[" * 100_000, ("[" * 100_000,)),
+        ('["a\\ud800", "b"]', ("b",)), ('"a"', ('"a"',)), ("[1, 2]", ("1", "2")), ("[" * 100_000, ("[" * 100_000,)),
     ],
 )  # fmt: skip
 def test_choices_as_people_write_them(options: object, choices: tuple[str, ...]) -> None:

@@ -56,6 +56,14 @@ def test_they_are_read_and_written_again() -> None:
     assert again.examples == template.examples
 
 
+def test_two_of_a_name_are_told_and_not_more_than_anybody_reads() -> None:
+    with pytest.raises(errors.TemplateError) as caught:
+        built('[[examples]]\nname = "hills"\n[[examples]]\nname = "HILLS"\n')
+    assert [fault.field for fault in caught.value.faults] == ["examples.1.name"]
+    misfits = [model.Example(name=f"e{n}", inputs={"no": 1}) for n in range(2000)]
+    assert len(list(examples.faults(misfits, ()))) == 500
+
+
 def test_a_seed_is_never_drawn() -> None:
     template = built(TWO)
     given = [examples.inputs_of(example, template.parameters) for example in (examples.DEFAULTS, *template.examples)]

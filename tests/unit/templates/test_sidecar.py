@@ -262,3 +262,33 @@ def test_any_text_can_be_written(item: Any) -> None:
     text = sidecar.write_sidecar(template)
     assert tomllib.loads(text)
     assert build(text).parameters == (item,)
+
+
+def test_a_list_of_many_files_is_written_and_read_again() -> None:
+    names = tuple(f"lora_{number}.safetensors" for number in range(300))
+    listed = ", ".join(f'"{name}"' for name in names)
+    template = build(
+        f'[parameters.lora]\ntype = "choice"\ntarget = "6.text"\ndefault = "{names[7]}"\nchoices = [{listed}]\n'
+    )
+    again = build(sidecar.write_sidecar(template))
+    assert again.parameters == template.parameters
+    assert again.parameters[0].choices == names
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f'[parameters.steps]\ntype = "integer"\ntarget = "3.steps"\nmax = {10**400}\n', "parameters.steps.max"),
+        (f'[parameters.steps]\ntype = "integer"\ntarget = "3.steps"\nmin = {-(10**30)}\n', "parameters.steps.min"),
+        (
+            f'[parameters.steps]\ntype = "choice"\ntarget = "3.steps"\nchoices = [{10**30}]\n',
+            "parameters.steps.choices.0",
+        ),
+        ("retention = 1e300\n", "retention"),
+        ('[limits]\nqueue = "4000d"\n', "limits.queue"),
+    ],
+)
+def test_numbers_that_nothing_holds_are_refused_with_their_place(text: str, place: str) -> None:
+    with pytest.raises(errors.TemplateError) as caught:
+        build(text)
+    assert [fault.field for fault in caught.value.faults] == [place]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import structure
 from gateway.domain.templates.dialects import declared
 from gateway.domain.templates.model import ParameterType
 
@@ -101,4 +102,5 @@ def choices_of(options: object) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         listed = text.splitlines() if "\n" in text else text.split(",")
     found = listed if isinstance(listed, list) else [text]
-    return tuple(dict.fromkeys(choice for item in found if (choice := str(item).strip())))
+    texts = (str(item).strip() for item in found)
+    return tuple(dict.fromkeys(text for text in texts if text and structure.text_complaint(text) is None))
