@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway import ports
+from gateway import ports, unforeseen
 from gateway.adapters import templates
 from gateway.domain import errors
 from gateway.domain.templates import drafts, library
@@ -94,7 +94,8 @@ def _read(name: str, path: Path) -> _Seen:
     files = templates.default_files(path.with_suffix(".toml"))
     stamps = _stamps(path, files)
     try:
-        found: drafts.Draft | library.Broken = templates.read(path)
+        with unforeseen.as_template_error(name):
+            found: drafts.Draft | library.Broken = templates.read(path)
     except errors.TemplateError as error:
         found = library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults)
     return _Seen(stamps=stamps, files=files, found=found)

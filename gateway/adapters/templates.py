@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway import unforeseen
 from gateway.domain import errors
 from gateway.domain.comfy import object_info, structure
 from gateway.domain.embedded import reading
@@ -157,7 +158,8 @@ def name_of(path: Path) -> str:
 def default_files(path: Path) -> frozenset[str]:
     """The default files that this sidecar names; none when it cannot be read, which is told where it is needed."""
     try:
-        return frozenset(building.default_files(sidecar.read_sidecar(_text(path), path.name)))
+        with unforeseen.as_template_error(path.name):
+            return frozenset(building.default_files(sidecar.read_sidecar(_text(path), path.name)))
     except errors.TemplateError:
         return frozenset()
 

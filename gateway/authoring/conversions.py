@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -15,6 +16,7 @@ from gateway.domain import errors, model
 from gateway.domain.templates import drafts, records
 
 _log = structlog.get_logger("gateway.templates")
+_EARLY_SECONDS: Final = 60.0  #: from the start, in which workers are waited for that have not told yet
 _NO_WORKER = (
     "it is in the format of ComfyUI's editor, and no worker is known whose node classes tell what it becomes. Start or "
     "add a worker, or export it with *Export (API)*."
@@ -27,6 +29,7 @@ class Conversions:
     def __init__(self, known: ties.Ties) -> None:
         self._ties = known
         self._kept: dict[str, records.Converted] = {}
+        self._early_until = known.clock() + _EARLY_SECONDS
         self._told: dict[model.WorkerId, Mapping[str, object]] = {}  #: while there is much to convert
 
     async def of(self, draft: drafts.Draft) -> records.Converted:
@@ -44,11 +47,18 @@ class Conversions:
 
     def is_outdated(self, converted: records.Converted) -> bool:
         """Whether workers have all the classes, and none describes them as they were when this was converted. A worker
-        that has not told yet, or lacks one of them, has no say."""
+        that lacks one of them has no say; for one that has not told yet nothing changes while it is early."""
+        if self.is_early:
+            return False
         catalogs = {catalog.digest: catalog for catalog in self._ties.workers().values() if catalog is not None}
         told = [catalog.classes for catalog in catalogs.values() if converted.shapes.keys() <= catalog.classes.keys()]
         same = (all(known[name].shape == shape for name, shape in converted.shapes.items()) for known in told)
         return bool(told) and not any(same)
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the gateway has just started and a worker may still tell that it is as it was."""
+        return self._ties.clock() < self._early_until and None in self._ties.workers().values()
 
     async def _anew(self, draft: drafts.Draft, before: records.Converted | None) -> records.Converted:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gateway import unforeseen
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info
@@ -45,7 +46,8 @@ def wanted_of(name: str, content: records.Content) -> Wanted:
     """What was added over the API under this name; a pipeline's steps mean what their names mean now. What another
     release of the gateway took and this one does not is broken."""
     try:
-        return drafts.of_content(name, content, pinned=False)
+        with unforeseen.as_template_error(name):
+            return drafts.of_content(name, content, pinned=False)
     except errors.TemplateError as error:
         return library.Broken(name=name, source=name, reason=error.message, faults=error.faults)
 
@@ -68,7 +70,8 @@ def rebuilt(made: Made, catalog: object_info.NodeCatalog | None) -> Made:
     if made.basis is None or made.basis.draft.pipeline is not None:
         return made
     try:
-        template = made.basis.draft.template(made.basis.converted, catalog)
+        with unforeseen.as_template_error(made.basis.draft.name):
+            template = made.basis.draft.template(made.basis.converted, catalog)
     except errors.TemplateError:  # it was good before: what the workers tell now must not take it away
         return made
     return dataclasses.replace(made, template=template)

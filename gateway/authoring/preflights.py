@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from gateway import unforeseen
 from gateway.authoring import ties
-from gateway.domain import model
+from gateway.domain import errors, model
 from gateway.domain.comfy import object_info
 from gateway.domain.templates import model as templates
 from gateway.domain.templates import preflight
@@ -46,12 +47,19 @@ class Preflights:
             self._results.clear()
         told: dict[tuple[str, model.WorkerId], bool] = {}
         for template in found:
-            for verdict in self.of(template):
+            for verdict in self._foreseen(template):
                 if verdict.passes is not None:
                     pair = (template.name, model.WorkerId(verdict.worker))
                     told[pair] = verdict.passes
                     self._tell(template, verdict, was=self._told.get(pair))
         self._told = told
+
+    def _foreseen(self, template: templates.Template) -> tuple[preflight.Verdict, ...]:
+        try:
+            with unforeseen.as_template_error(template.name):
+                return self.of(template)
+        except errors.TemplateError:
+            return ()
 
     @staticmethod
     def _tell(template: templates.Template, verdict: preflight.Verdict, *, was: bool | None) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from gateway import ports
+from gateway import ports, unforeseen
 from gateway.authoring import conversions, making, preflights, stepping, ties
 from gateway.domain import errors
 from gateway.domain.comfy import joining, object_info
@@ -50,6 +50,7 @@ class Shelf:
         self._stirred = False  #: workers can do something else than what templates were built by
         self._moved = False  #: aliases point elsewhere; steps of pipelines may mean them
         self._is_open = False
+        self._is_early = False  #: workers have yet to tell what they can do, and may soon
         self._owed = False  #: versions may have to be recorded
         self._newest: dict[str, str] = {}  #: the newest version of each name that the store knows
         self._catalogs: Sequence[object_info.NodeCatalog] = ()
@@ -255,7 +256,9 @@ class Shelf:
     async def _look_at_workers(self) -> None:
         """See whether the workers together can do something else than before."""
         catalogs = self._known_catalogs()
-        if {catalog.digest for catalog in catalogs} != {catalog.digest for catalog in self._catalogs}:
+        was_early, self._is_early = self._is_early, self._conversions.is_early
+        told = {catalog.digest for catalog in catalogs} != {catalog.digest for catalog in self._catalogs}
+        if told or (was_early and not self._is_early):
             self._stirred, self._catalogs = True, catalogs
             self._catalog = await asyncio.to_thread(joining.joined, catalogs)
             self._old.clear()
@@ -296,12 +299,16 @@ class Shelf:
             )
             made |= rebuilt
         until = self._ties.clock() + _WORK_SECONDS
+        left = set(self._due)
         for name in sorted(self._due, key=lambda name: (name != first, name)):
             made[name] = await self._one(name, wanted[name])
-            self._due.discard(name)
+            left.discard(name)
             if self._ties.clock() >= until:
                 break
-        return made if self._due else await self._with_pipelines(made)
+        if not left:
+            made = await self._with_pipelines(made)
+        self._due = left  # not before: what was made is thrown away where the store went in between
+        return made
 
     async def _with_pipelines(self, made: dict[str, making.Made]) -> dict[str, making.Made]:
         """With the pipelines made of what their steps are now."""
@@ -315,8 +322,9 @@ class Shelf:
         shelved = making.shelved({name: each for name, each in made.items() if name not in drafted})
         for name, (wanted, pipeline) in drafted.items():
             try:
-                find = await stepping.finding(pipeline, lambda reference: self._find(reference, shelved))
-                faced = making.faced(wanted, find)
+                with unforeseen.as_template_error(name):
+                    find = await stepping.finding(pipeline, lambda reference: self._find(reference, shelved))
+                    faced = making.faced(wanted, find)
             except (errors.TemplateError, errors.TemplateWaiting) as error:
                 last = made[name] if made[name].template is not None else await self._last(name)
                 made[name] = making.held_up(wanted, making.problem_of(wanted, error), last)
@@ -334,8 +342,9 @@ class Shelf:
             before = self._made.get(name)
             return making.Made(wanted=wanted) if before is None else dataclasses.replace(before, wanted=wanted)
         try:
-            converted = await self._conversions.of(wanted)
-            return await asyncio.to_thread(making.built, wanted, converted, self._catalog)
+            with unforeseen.as_template_error(name):
+                converted = await self._conversions.of(wanted)
+                return await asyncio.to_thread(making.built, wanted, converted, self._catalog)
         except (errors.TemplateError, errors.TemplateWaiting) as error:
             return making.held_up(wanted, making.problem_of(wanted, error), await self._last(name))
 
@@ -346,12 +355,9 @@ class Shelf:
             return made
         content = await self._ties.store.content(name, self._newest[name])
         try:
-            return await self._of_content(name, content)
-        except (
-            errors.TemplateError,
-            errors.TemplateWaiting,
-            errors.NotFound,
-        ):  # it was good by another gateway's rules
+            with unforeseen.as_template_error(name):
+                return await self._of_content(name, content)
+        except (errors.TemplateError, errors.TemplateWaiting):  # it was good by another gateway's rules
             return None
 
     async def _of_content(self, name: str, content: records.Content) -> making.Made:
