@@ -83,10 +83,10 @@ def _parsed(data: bytes) -> Any:
 def _wrapped(shape: TemplateUpload) -> Upload:
     if shape.pipeline is not None:
         _refuse_beside_a_pipeline({_WORKFLOW: shape.workflow, _SIDECAR: shape.sidecar})
-        return Upload(name=shape.name, given=editing.Given(pipeline=_text(shape.pipeline)))
+        return Upload(name=shape.name, given=editing.Given(pipeline=_text(_PIPELINE, shape.pipeline)))
     if shape.workflow is None:
         raise _nothing_sent()
-    return Upload(name=shape.name, given=editing.Given(workflow=shape.workflow, text=_text(shape.sidecar)))
+    return Upload(name=shape.name, given=editing.Given(workflow=shape.workflow, text=_text(_SIDECAR, shape.sidecar)))
 
 
 def _refuse_beside_a_pipeline(parts: Mapping[str, object]) -> None:
@@ -108,10 +108,14 @@ def _is_wrapped(value: Mapping[str, Any]) -> bool:
     return not any(isinstance(node, dict) and "class_type" in node for node in value.values())
 
 
-def _text(sidecar: dict[str, Any] | str | None) -> str:
-    if isinstance(sidecar, dict):
-        return orjson.dumps(sidecar, option=orjson.OPT_SORT_KEYS).decode() if sidecar else ""
-    return sidecar or ""
+def _text(name: str, sent: dict[str, Any] | str | None) -> str:
+    """The file's text; PayloadTooLarge."""
+    if not sent:
+        return ""
+    text = orjson.dumps(sent, option=orjson.OPT_SORT_KEYS).decode() if isinstance(sent, dict) else sent
+    if len(text) > MAX_SIDECAR or len(text.encode()) > MAX_SIDECAR:
+        raise _too_large(name, MAX_SIDECAR)
+    return text
 
 
 async def _form(request: Request) -> Upload:
@@ -126,7 +130,9 @@ async def _form(request: Request) -> Upload:
             name = (await reader.text(part)).strip()
         elif part.name == _PIPELINE or (part.name == _WORKFLOW and (part.filename or "").endswith(_PIPELINE_END)):
             pipeline = _utf8(await _bytes(reader, part.name, MAX_SIDECAR), part.name)
-            name = name or (PurePath(part.filename).name.removesuffix(_PIPELINE_END) if part.filename else None)
+            name = name or (
+                PurePath(part.filename).stem.removesuffix(PurePath(_PIPELINE_END).stem) if part.filename else None
+            )
         elif part.name == _WORKFLOW:
             file = part.filename or "the workflow"
             workflow = await _workflow(await _bytes(reader, part.name, MAX_FILE), file)
@@ -151,8 +157,12 @@ async def _bytes(reader: multipart.Reader, name: str, limit: int) -> bytes:
     async for chunk in reader.chunks():
         data += chunk
         if len(data) > limit:
-            raise errors.PayloadTooLarge(f"`{name[:80]}` is larger than {limit} bytes", details={"limit": limit})
+            raise _too_large(name, limit)
     return bytes(data)
+
+
+def _too_large(name: str, limit: int) -> errors.PayloadTooLarge:
+    return errors.PayloadTooLarge(f"`{name[:80]}` is larger than {limit} bytes", details={"limit": limit})
 
 
 async def _workflow(data: bytes, file: str) -> object:

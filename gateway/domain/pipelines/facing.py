@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.pipelines import model
-from gateway.domain.templates import examples
+from gateway.domain.templates import examples, values
 from gateway.domain.templates import model as templates
 
 Find = Callable[[str], templates.Template]  #: the template that a step names; NotFound, TemplateError, TemplateWaiting
@@ -86,6 +86,7 @@ def _step_faults(
     for name in step.inputs:
         if template.parameter(name) is None:
             yield _said(step.name, f"step {step.name}: the template {template.name} has no parameter {name}")
+    yield from _value_faults(step, template)
     for name, reference in step.references():
         parameter = template.parameter(name)
         if parameter is not None and parameter.type not in templates.FILE_TYPES:
@@ -98,6 +99,22 @@ def _step_faults(
         missing = parameter.required and parameter.default is None and parameter.default_file is None
         if missing and parameter.name not in {*given, *step.inputs}:
             yield _said(step.name, f"step {step.name}: nothing gives {parameter.name}, which {template.name} requires")
+
+
+def _value_faults(step: model.Step, template: templates.Template) -> Iterator[errors.Fault]:
+    """What is wrong with the values that the step gives itself. Files are found when it is ordered."""
+    references = {name for name, _ in step.references()}
+    for name, value in step.inputs.items():
+        parameter = template.parameter(name)
+        if parameter is None or name in references or parameter.type in templates.FILE_TYPES:
+            continue
+        if parameter.type == templates.ParameterType.SEED and value == -1:  # it is drawn
+            continue
+        try:
+            values.read(parameter, value, values.Limits())
+        except values.Refused as refused:
+            message = f"step {step.name}: {name}: {refused.message}"
+            yield errors.Fault(reason="invalid_pipeline", message=message, field=step.name, parameter=name)
 
 
 def _outputs(template: templates.Template) -> set[str]:

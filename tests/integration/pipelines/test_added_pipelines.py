@@ -74,10 +74,20 @@ SHAPE: dict[str, Any] = {
         {"json": {"name": "row", "pipeline": ROW}},
         {"json": {"name": "row", "pipeline": SHAPE}},
         {"files": [("pipeline", ("row.pipeline.toml", ROW))]},
+        {"files": [("pipeline", ("row.toml", ROW))]},
         {"files": [("workflow", ("row.pipeline.toml", ROW))]},
         {"files": [("pipeline", ("other.pipeline.toml", ROW))], "data": {"name": "row"}},
     ],
-    ids=["TOML", "TOML, called otherwise", "text in JSON", "JSON", "form", "form as a workflow", "form with a name"],
+    ids=[
+        "TOML",
+        "TOML, called otherwise",
+        "text in JSON",
+        "JSON",
+        "form",
+        "form, called shorter",
+        "form as a workflow",
+        "form with a name",
+    ],
 )
 async def test_a_pipeline_in_each_form(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     answer = await client.post("/v1/templates", **body)
@@ -127,6 +137,7 @@ async def test_versions_and_aliases(client: httpx.AsyncClient) -> None:
         (ROW.replace('"plain"', '"plian"'), "first"),
         (ROW.replace('"plain"', '"row"'), "first"),
         (ROW.replace('"first.width"', '"first.height"'), "width"),
+        (ROW.replace('"first.width"', "[]"), "inputs.width"),
         (ROW.replace('of = "first"', 'of = "second"'), "steps.1"),
         (ROW.replace("width = 16", "width = 513"), "examples.0.inputs.width"),
         (ROW.replace("width = 16", "heigth = 16"), "examples.0.inputs.heigth"),
@@ -138,6 +149,30 @@ async def test_what_is_wrong_is_told_with_its_place(client: httpx.AsyncClient, t
     assert code(refused) == (422, "invalid_template")
     assert [fault["field"] for fault in refused.json()["error"]["details"]["faults"]] == [place]
     assert code(await client.get("/v1/templates/row")) == (404, "not_found")
+
+
+async def test_values_of_a_step_are_checked(client: httpx.AsyncClient) -> None:
+    text = '[[steps]]\nname = "first"\ntemplate = "plain"\ninputs = { width = 513 }\n'
+    refused = await client.put("/v1/templates/row", content=text, headers=TOML)
+    assert code(refused) == (422, "invalid_template")
+    (fault,) = refused.json()["error"]["details"]["faults"]
+    assert (fault["reason"], fault["field"], fault["parameter"]) == ("invalid_pipeline", "first", "width")
+    assert "513 is bigger than the maximum of 512" in fault["message"]
+    assert (await client.put("/v1/templates/row", content=text.replace("513", "512"), headers=TOML)).status_code == 201
+
+
+async def test_what_could_not_be_told_again_is_refused(client: httpx.AsyncClient) -> None:
+    text = b'{"title": "\\ud800", "steps": [{"name": "first", "template": "plain"}]}'
+    refused = await client.put("/v1/templates/row", files=[("pipeline", ("row.json", text))])
+    assert code(refused) == (422, "invalid_template")
+    assert (await client.get("/v1/templates")).status_code == 200
+
+
+async def test_the_limit_holds_inside_json(client: httpx.AsyncClient) -> None:
+    put = "/v1/templates/row"
+    assert code(await client.put(put, json={"pipeline": ROW + "#" * 2**20})) == (413, "payload_too_large")
+    assert code(await client.put(put, json={"pipeline": {**SHAPE, "title": "x" * 2**20}})) == (413, "payload_too_large")
+    assert code(await client.put(put, json={**plain(), "sidecar": "#" + "é" * 2**19})) == (413, "payload_too_large")
 
 
 async def test_bodies_that_are_no_pipeline(client: httpx.AsyncClient) -> None:
