@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.domain.comfy import structure
+
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW = "COMFY_AUTOGROW_V3"
 
@@ -82,7 +84,8 @@ class Input:
     def variants(self) -> tuple[Any, ...]:
         """The keys of a dynamic combo's variants."""
         chosen = self._choices() if self.type == DYNAMIC_COMBO else ()
-        return tuple(option.get("key") for option in chosen if isinstance(option, dict))
+        keys = (option.get("key") for option in chosen if isinstance(option, dict))
+        return tuple(key for key in keys if not isinstance(key, (list, dict)))
 
     def variant(self, key: Any) -> tuple[Input, ...]:
         """The inputs that a dynamic combo adds for this choice, named as a graph names them."""
@@ -152,10 +155,23 @@ def shape(entry: object) -> str:
     return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest()
 
 
-def _shown(each: Input) -> object:
-    options = [(key, value) for key, value in sorted(each.options.items()) if key not in _IDLE_OPTIONS]
-    variants = [(key, [_shown(inner) for inner in each.variant(key)]) for key in each.variants]
+def _shown(each: Input, depth: int = 0) -> object:
+    options = [(key, _shallow(value, depth)) for key, value in sorted(each.options.items()) if key not in _IDLE_OPTIONS]
+    variants: list[object] = []
+    if depth < structure.MAX_DEPTH:
+        variants.extend((key, [_shown(inner, depth + 1) for inner in each.variant(key)]) for key in each.variants)
     return each.name, each.type, each.section, options, variants
+
+
+def _shallow(value: Any, depth: int) -> Any:
+    """The value as far down as anybody nests: a worker may tell what no `repr` comes to the end of."""
+    if not isinstance(value, (list, dict)):
+        return value
+    if depth >= structure.MAX_DEPTH:
+        return ...
+    if isinstance(value, list):
+        return [_shallow(each, depth + 1) for each in value]
+    return {key: _shallow(each, depth + 1) for key, each in value.items()}
 
 
 def _inputs(sections: Any, order: Mapping[str, Any], *, prefix: str = "") -> Iterator[Input]:

@@ -82,3 +82,22 @@ def test_a_conversion_tells_which_classes_counted() -> None:
     file = {"nodes": [{"id": 1, "type": "Loner"}, {"id": 2, "type": "Note"}], "links": [], "version": 0.4}
     made = conversion.convert(file, info)
     assert made.shapes == {"Loner": definitions.shape(info["Loner"])}
+
+
+def test_a_worker_may_nest_as_deep_as_it_likes() -> None:
+    def nested(depth: int) -> Any:
+        value: Any = "end"
+        for number in range(depth):
+            value = {"a": value} if number % 2 else [value]
+        return value
+
+    def shape(value: Any) -> str:
+        return changed(lambda it: required(it)["seed"][1].update(default=value))
+
+    assert shape(nested(5)) != shape(nested(6))
+    entry = {"input": {"required": {"x": ["INT", {"default": nested(100_000)}]}}}
+    assert definitions.shape(entry)
+    combo: Any = ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": nested(100_000), "inputs": {}}]}]
+    for _ in range(2000):
+        combo = ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "a", "inputs": {"required": {"x": combo}}}]}]
+    assert definitions.shape({"input": {"required": {"x": combo}}})
