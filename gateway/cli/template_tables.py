@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.adapters import templates as folders
 from gateway.cli import client, failures, ordering, output
 from gateway.domain.templates import describe, library
+from gateway.domain.templates import model as templates
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -118,6 +119,9 @@ def show(about: Mapping[str, Any], screen: output.Screen) -> None:
         out.print(output.plain(line))
     for each in about.get("examples") or ():
         out.print(output.plain(f"Example {each['name']}: {_told(about, each['inputs'])}", style="dim"))
+        files = _files(about, each["inputs"])
+        if files:
+            out.print(output.plain(f"  with {', '.join(files)} of its author's folder, or files of yours", style="dim"))
     out.print(output.plain(f"Order one: {_example(about)}", style="dim"))
 
 
@@ -171,6 +175,12 @@ def _needs(about: Mapping[str, Any]) -> list[str]:
 def _with_place(file: Mapping[str, Any]) -> str:
     folder = f"models/{file['folder']}/" if file.get("folder") else ""
     return f"{folder}{file['file']}" + (f" from {file['url']}" if file.get("url") else "")
+
+
+def _files(about: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:
+    """The files that an example takes: they lie beside the template, and a gateway does not have them."""
+    types = {each["name"]: each["type"] for each in about["parameters"]}
+    return [str(value) for name, value in inputs.items() if types.get(name) in templates.FILE_TYPES]
 
 
 def _told(about: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
