@@ -45,7 +45,7 @@ def add(
 
         comfy-gateway templates add ComfyUI_00042_.png --name fox --replace
 
-        comfy-gateway templates add edit.json postcard.pipeline.toml
+        comfy-gateway templates add tint.json poster.pipeline.toml
 
     NAME.toml beside a file, and the default files that it names, go with it.
     A pipeline goes alone: its steps' templates must be there, or come before it.
