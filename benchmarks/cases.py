@@ -18,6 +18,7 @@ from benchmarks import clients, fleet, logs
 from benchmarks.figures import Figure, Goal, Scale
 
 _SEED = 20261121
+_WARM_UP = 200  #: jobs before latencies are measured
 
 
 async def _efficiency(client: clients.Client, urls: Sequence[str], services: Sequence[float]) -> float:
@@ -184,7 +185,8 @@ def in_order(services: Sequence[float], workers: int) -> float:
 
 
 async def latency(scale: Scale) -> list[Figure]:
-    """Time to the picture's bytes beyond the service time, at half load over 8 workers, in an open loop."""
+    """Time to the picture's bytes beyond the service time, at half load over 8 workers, in an open loop; after some
+    jobs that are not measured."""
     draw = random.Random(_SEED)
     seconds = 0.1
     services = [seconds] * scale.latency
@@ -194,8 +196,10 @@ async def latency(scale: Scale) -> list[Figure]:
         async with fleet.workers(8, folder) as urls, fleet.gateway(urls, folder) as gateway:
             rate = 0.5 * 8 / seconds
             async with clients.Direct(urls) as direct:
+                await clients.all_at_once(direct, [0.0] * _WARM_UP, width=8)
                 theirs = _beyond(await clients.at_a_rate(direct, services, a_second=rate, seed_gaps=gaps), seconds)
             async with clients.ThroughGateway(gateway.url) as through:
+                await clients.all_at_once(through, [0.0] * _WARM_UP, width=8)
                 ours = _beyond(await clients.at_a_rate(through, services, a_second=rate, seed_gaps=gaps), seconds)
     p50, p99 = quantile(ours, 50), quantile(ours, 99)
     direct99 = quantile(theirs, 99)

@@ -28,6 +28,7 @@ _log = structlog.get_logger("gateway")
 _POLL_SECONDS = 1.0  #: between two looks at our local workers' processes
 _GONE_MS = 60_000  #: a client whose machine vanished, or that takes nothing, is let go after so long
 _CLOSE_SECONDS = 5  #: for answers that are under way when the server stops
+_KEEP_ALIVE_SECONDS = 75  #: idle connections are kept for longer than clients and proxies keep theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +213,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_CLOSE_SECONDS,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             )
         )
         self.up = asyncio.Event()

@@ -46,6 +46,10 @@ class Offer:
     given: Callable[[model.Claimed], None]
 
 
+#: Asked for free places with what the jobs need, by requirement key.
+Offering = Callable[[Mapping[str, Requirements]], Offer | None]
+
+
 class Jobs(Protocol):
     """Submitting, reading and cancelling jobs. Everything is scoped by tenant; what is not the caller's is NotFound."""
 
@@ -58,7 +62,7 @@ class Jobs(Protocol):
         queue_limit: int | None = None,
         queue_bytes: int | None = None,
         begin: Begin | None = None,
-        offer: Callable[[], Offer | None] | None = None,
+        offer: Offering | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none; returns them in the order given. With `begin` they are running when
         this returns: pipelines, and steps that need no worker. `offer` is asked for free places right before the jobs

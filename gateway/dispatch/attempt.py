@@ -314,7 +314,7 @@ class AttemptRun:
             pause = min(pause * 2, 0.5)
             missing = missing + 1 if isinstance(found, looking.Missing) else 0
             if missing >= 2:
-                if self.leaving is not None and self.running_since is None:
+                if self.leaving is not None and self.running_since is None and self.hears:
                     raise self._left()  # asked to leave, in a request of which no answer came
                 raise self._gone("the worker does not know the prompt any more", forgotten=True)
             if self._hint is watch.EndHint.WRITTEN and isinstance(found, looking.Present):

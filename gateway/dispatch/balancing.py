@@ -85,7 +85,8 @@ class Balance:
 
     def _unpromised(self, idle: Sequence[model.Slot], now: float) -> Sequence[model.Slot]:
         """The places that nothing is on its way to."""
-        leaving = {run.id for member in self.fleet.members.values() for run in member.runs.values() if run.is_leaving}
+        runs = [run for member in self.fleet.members.values() for run in member.runs.values()]
+        leaving = {run.id for run in runs if run.is_leaving and run.stays}
         self._promised = {
             job: one
             for job, one in self._promised.items()

@@ -312,9 +312,9 @@ class Dispatch:
             return "waits for the first worker: none has told what it can run"
         return f"no worker can run it: {min(lacks, key=len)[0].message}"
 
-    def offer(self) -> ports.Offer | None:
+    def offer(self, needed: Mapping[str, Requirements]) -> ports.Offer | None:
         """Free places, for an order that is being queued right now; None: it is claimed for after a signal."""
-        return self._placing.offer()
+        return self._placing.offer(needed)
 
     def decisions(self) -> Mapping[str, int]:
         """How many jobs were placed `cold`, `warm`, after they had `waited`, or were `stolen`, since the start."""
@@ -336,7 +336,7 @@ class Dispatch:
 
     async def stop(self, *, grace: float) -> None:
         """Stop placing, let running attempts finish for `grace` seconds, hand the rest back without spending a try."""
-        self._placing.stop()
+        await self._placing.stop()
         if self._driver.running:
             _log.info("waiting_for_running_jobs", jobs=self._driver.running, seconds=grace)
             await self._driver.wait(grace)

@@ -48,7 +48,7 @@ def ending(end: verdict.Verdict, claim: model.Claim, times: Times, made: Made, w
         error=end.error or lost,
         outputs=made.outputs,
         outputs_reused=made.reused,
-        retry_at=None if made.at_once else _retry_at(end.outcome, claim, with_, now),
+        retry_at=now if made.at_once else _retry_at(end.outcome, claim, with_, now),
         avoid=made.avoid,
         room=made.room if end.outcome in RETRYABLE else claim.room,
     )

@@ -17,14 +17,15 @@ class Turn:
     """Whose turn it is to claim."""
 
     _is_free: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: int = 0
 
     def __post_init__(self) -> None:
         self._is_free.set()
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody claims right now."""
-        return self._is_free.is_set()
+        """Whether nobody claims right now, or waits to: who waits comes first."""
+        return self._is_free.is_set() and not self._waiting
 
     def take(self) -> None:
         """Take the turn, which is free."""
@@ -37,8 +38,13 @@ class Turn:
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
         """The turn, once it is free."""
-        while not self.is_free:
+        self._waiting += 1
+        try:
             await self._is_free.wait()
+            while not self._is_free.is_set():  # somebody else who waited was faster
+                await self._is_free.wait()
+        finally:
+            self._waiting -= 1
         self.take()
         try:
             yield

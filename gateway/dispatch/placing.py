@@ -47,6 +47,7 @@ class Placing:
     _goes_on: bool = True
     _waiting: bool = True  #: whether jobs may wait that an idle worker could take
     _open: bool = False  #: whether orders may be claimed for: by what the latest round found
+    _failed: Exception | None = None  #: what went wrong while an order was given its place
 
     def __post_init__(self) -> None:
         """The balance looks after each round."""
@@ -58,9 +59,11 @@ class Placing:
             look_again=self.wake,
         )
 
-    def stop(self) -> None:
-        """Give nothing away any more."""
+    async def stop(self) -> None:
+        """Give nothing away any more; whoever claims at this moment is done when this returns."""
         self._goes_on = False
+        async with self._turn.held():
+            pass
 
     def wake(self) -> None:
         """Have a round soon."""
@@ -73,6 +76,8 @@ class Placing:
 
     async def round(self) -> None:
         """Claim until every place is taken or nothing is left that fits."""
+        if self._failed is not None:
+            raise self._failed
         self._waiting = True  # a place that becomes free meanwhile calls for another round
         self._open = False
         if not await self.space.is_open():
@@ -84,7 +89,7 @@ class Placing:
             async with self._turn.held():
                 self.requirements = await self.queue.requirements()
                 self.foresight.learn_needs(self.requirements)
-                offer = self._free_places()
+                offer = self._free_places(self.requirements)
                 if offer is None:
                     return
                 claimed = await self.queue.claim(offer.slots, offer.choose, now=offer.now, new_id=offer.new_id)
@@ -94,33 +99,38 @@ class Placing:
                 self._balance.look(self.requirements, self.paused)
                 return
 
-    def offer(self) -> ports.Offer | None:
-        """Free places, for an order that is being queued right now. None: there are none, or somebody claims at this
-        moment; then a signal has the loop claim for it."""
+    def offer(self, needed: Mapping[str, Requirements]) -> ports.Offer | None:
+        """Free places, for an order of jobs with these needs that is being queued right now. None: there are none, or
+        somebody claims at this moment; then a signal has the loop claim for it."""
         if not self._goes_on or not self._open or not self._turn.is_free:
             return None
-        places = self._free_places()
-        if places is None or all(slot.ahead for slot in places.slots):
+        known = {**self.requirements, **needed}  # nothing that is queued or runs may need the same
+        self.foresight.learn_needs(known)
+        places = self._free_places(known)
+        if places is None or not any(not slot.ahead and slot.accepts & needed.keys() for slot in places.slots):
             return None
         self._turn.take()
 
         def given(claimed: model.Claimed) -> None:
             self._turn.release()
-            places.given(claimed)
+            try:
+                places.given(claimed)
+            except Exception as error:  # noqa: BLE001 - the loop raises it: that ends the program, and the next one adopts
+                self._failed = error
             self._waiting = claimed.waiting
-            if claimed.waiting:
+            if claimed.waiting or self._failed is not None:
                 self.wake()
 
         return dataclasses.replace(places, given=given)
 
-    def _free_places(self) -> ports.Offer | None:
+    def _free_places(self, requirements: Mapping[str, Requirements]) -> ports.Offer | None:
         """All free places, and how jobs for them are chosen."""
-        slots = self.foresight.warm(self.fleet.slots(self.requirements))
+        slots = self.foresight.warm(self.fleet.slots(requirements))
         if not slots:
             return None
         now = self.clock()
-        asked = self.foresight.choosing(lambda: self.fleet.standings(self.requirements))
-        choose = self._choosing(asked, now)
+        asked = self.foresight.choosing(lambda: self.fleet.standings(requirements))
+        choose = self._choosing(asked, requirements, now)
 
         def given(claimed: model.Claimed) -> None:
             self.foresight.chosen(asked, claimed)
@@ -135,10 +145,12 @@ class Placing:
         self.fleet.pause(self.paused.workers)
         return self.paused.queue is not None
 
-    def _choosing(self, asked: foresight.Choosing, now: float) -> fitting.Fitting:
+    def _choosing(
+        self, asked: foresight.Choosing, requirements: Mapping[str, Requirements], now: float
+    ) -> fitting.Fitting:
         return fitting.Fitting(
             choose=ahead.Sparing(choose=self.policy or asked, workers=len(self.fleet.members)),
-            places=lambda: self.fleet.places(self.requirements),
+            places=lambda: self.fleet.places(requirements),
             demand=self.learning.memory.demand if self.learning.memory else None,
             now=now,
         )

@@ -61,7 +61,7 @@ class Ties:
     expect: deadlines.Expect | None = None  #: when a job would be done; None: nobody can tell
     owner: str = ""  #: who leads on the pipelines that are ordered here
     begun: Callable[[], None] = lambda: None  #: told when one was
-    offer: Callable[[], ports.Offer | None] = lambda: None  #: free places, for jobs that are being queued
+    offer: ports.Offering = lambda _: None  #: free places, for jobs that are being queued
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -472,11 +472,11 @@ class Submission:
 class _Offers:
     """Whether what was queued has been claimed for already."""
 
-    ask: Callable[[], ports.Offer | None]
+    ask: ports.Offering
     taken: bool = False
 
-    def take(self) -> ports.Offer | None:
-        found = self.ask()
+    def take(self, needed: Mapping[str, graphs.Requirements]) -> ports.Offer | None:
+        found = self.ask(needed)
         self.taken = found is not None
         return found
 

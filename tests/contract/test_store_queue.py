@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -113,7 +113,8 @@ class Offering:
         self._given: asyncio.Queue[model.Claimed] = asyncio.Queue()
         self.asked = False
 
-    def __call__(self) -> ports.Offer:
+    def __call__(self, needed: Mapping[str, Requirements]) -> ports.Offer:
+        assert needed == {kit.PLAIN.key: kit.PLAIN}
         self.asked = True
         return ports.Offer(
             slots=self._slots, choose=kit.one_each, now=self._clock.now, new_id=kit.new_id, given=self._given.put_nowait
@@ -125,6 +126,7 @@ class Offering:
 
 
 async def test_jobs_are_claimed_in_the_transaction_that_queues_them(store: ports.Store, clock: kit.Clock) -> None:
+    await store.queue.pauses()  # as dispatch asks each second
     offer = Offering(clock, await kit.lease(store, "w0"))
     first, second = await store.jobs.submit([kit.new_job(clock, priority=1), kit.new_job(clock)], offer=offer)
     assert await offer.claimed() == [first.id] * offer.asked
@@ -135,6 +137,7 @@ async def test_jobs_are_claimed_in_the_transaction_that_queues_them(store: ports
 
 async def test_what_is_offered_to_an_order_that_is_refused_goes_to_others(store: ports.Store, clock: kit.Clock) -> None:
     waiting = await kit.submit_one(store, clock)
+    await store.queue.pauses()
     offer = Offering(clock, await kit.lease(store, "w0"))
     with pytest.raises(errors.QueueFull):
         await store.jobs.submit([kit.new_job(clock)], queue_limit=1, offer=offer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import functools
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -156,7 +157,7 @@ class Jobs:
         queue_limit: int | None = None,
         queue_bytes: int | None = None,
         begin: ports.Begin | None = None,
-        offer: Callable[[], ports.Offer | None] | None = None,
+        offer: ports.Offering | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         if not jobs:
@@ -176,7 +177,8 @@ class Jobs:
         now = self._clock()
         if begin is not None:
             return await self._begin(order, begin, now=now)
-        await self._submitting(lambda tx: submission.submit(tx, order, self._depth, now=now), offer)
+        ask = None if offer is None else functools.partial(offer, needed)
+        await self._submitting(lambda tx: submission.submit(tx, order, self._depth, now=now), ask)
         self._known.add(needed)
         batch_id = batch.id if batch else None
         return tuple(rows.queued_job(job, batch_id, requirements=key) for job, key in zip(jobs, keys, strict=True))

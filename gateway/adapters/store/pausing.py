@@ -110,9 +110,14 @@ class Pauses:
 
     async def all(self) -> pauses.Pauses:
         """What is paused; at most a second old."""
-        if not 0 <= self._clock() - self._read_at < FRESH_SECONDS:
+        if self.now is None:
             await self._read()
         return self._known
+
+    @property
+    def now(self) -> pauses.Pauses | None:
+        """What is paused, if that is known without asking."""
+        return self._known if 0 <= self._clock() - self._read_at < FRESH_SECONDS else None
 
     async def put(self, pause: pauses.Pause) -> pauses.Pause:
         """Pause it; one that is paused already stays so, as a drain if this asks for one."""

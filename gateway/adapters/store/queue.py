@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import structlog
+
 from gateway import ports
 from gateway.adapters.store import (
     canceling,
@@ -23,6 +25,7 @@ from gateway.adapters.store import (
 from gateway.domain import errors, model, pauses
 from gateway.domain.comfy.graph import Requirements
 
+_log = structlog.get_logger("gateway.store")
 _NOTHING: Final = model.Claimed(claims=(), waiting=True)  #: for all we know
 EXPIRE_AT_ONCE: Final = 500  #: jobs expired in one transaction
 
@@ -73,11 +76,9 @@ class Queue:
 
     async def submitting(self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None) -> units.T:
         """Run a unit that queues jobs, and claim for them in the same transaction when there is an offer."""
-        if offer is None or not self._run.grouped:
-            return await self._run.write(submit)
-        paused = await self._pauses.all()
-        offered = offer()
-        if offered is None:
+        paused = self._pauses.now  # dispatch asks each second; an order never waits for it
+        offered = offer() if offer is not None and paused is not None and self._run.grouped else None
+        if offered is None or paused is None:
             return await self._run.write(submit)
         ask = claims.Ask(
             slots=offered.slots,
@@ -98,11 +99,13 @@ class Queue:
         return await submitted
 
     def _give(self, done: asyncio.Future[model.Claimed], offered: ports.Offer) -> None:
-        """Whatever went wrong, dispatch looks again by itself and meets the same."""
-        failed = done.cancelled() or done.exception() is not None
-        claimed = _NOTHING if failed else done.result()
-        self._bell.claimed(claimed.claims)
+        """If it went wrong, dispatch looks again by itself, and meets the same."""
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            _log.warning("claim_failed", reason=str(error))
+        claimed = _NOTHING if error is not None or done.cancelled() else done.result()
         offered.given(claimed)
+        self._bell.claimed(claimed.claims)
 
     async def look(self, slots: Sequence[model.Slot], *, now: float) -> Sequence[model.Candidate]:
         """The candidates that placement would see for these places; nothing is claimed."""

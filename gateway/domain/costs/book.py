@@ -255,7 +255,9 @@ class Costs:
                 self.runs.observe(key, each)
 
     def observe_place(self, seconds: float) -> None:
-        """Learn of a job that took a place for so long, by our clock."""
+        """Learn of a job that took a place for so long, by our clock, which may have been set back meanwhile."""
+        if seconds <= 0:
+            return
         before = self.usual
         most = seconds if before is None else _OUTLIER * before.seconds
         self.runs.observe(_ANY, seconds)

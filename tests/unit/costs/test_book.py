@@ -179,6 +179,15 @@ def test_one_stuck_run_moves_an_average_little_and_a_real_change_is_followed() -
     assert average_of(costs) == pytest.approx(60.0, rel=0.25)
 
 
+def test_a_clock_that_was_set_back_teaches_nothing() -> None:
+    costs = book.Costs()
+    for _ in range(60):
+        costs.observe_place(2.4)
+    costs.observe_place(-3600.0)
+    costs.observe_place(0.0)
+    assert average_of(costs) == pytest.approx(2.4)
+
+
 def test_an_average_is_kept_and_what_an_older_gateway_kept_will_do() -> None:
     costs = book.Costs()
     for number in range(50):
