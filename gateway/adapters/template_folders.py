@@ -97,7 +97,7 @@ def _read(name: str, path: Path) -> _Seen:
         with unforeseen.as_template_error(name):
             found: drafts.Draft | library.Broken = templates.read(path)
     except errors.TemplateError as error:
-        found = library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults)
+        found = library.Broken(name=name, source=templates.plain(path), reason=error.message, faults=error.faults)
     return _Seen(stamps=stamps, files=files, found=found)
 
 

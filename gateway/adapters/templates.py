@@ -51,17 +51,17 @@ def load(folder: Path, *, convert: Convert | None = None) -> library.Library:
         try:
             templates.append(load_template(path, convert=convert))
         except errors.TemplateError as error:
-            broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
+            broken.append(library.Broken(name=name, source=plain(path), reason=error.message, faults=error.faults))
         except errors.TemplateWaiting as error:
-            waiting.append(library.Waiting(name=name, source=str(path), reason=error.message))
+            waiting.append(library.Waiting(name=name, source=plain(path), reason=error.message))
     find = _finding(library.library(tuple(templates), tuple(broken), tuple(waiting)), convert)
     for name, path in pipelines.items():
         try:
             templates.append(read(path).face(find))
         except errors.TemplateError as error:
-            broken.append(library.Broken(name=name, source=str(path), reason=error.message, faults=error.faults))
+            broken.append(library.Broken(name=name, source=plain(path), reason=error.message, faults=error.faults))
         except errors.TemplateWaiting as error:
-            waiting.append(library.Waiting(name=name, source=str(path), reason=error.message))
+            waiting.append(library.Waiting(name=name, source=plain(path), reason=error.message))
     return library.library(tuple(templates), tuple(broken), tuple(waiting))
 
 
@@ -108,7 +108,9 @@ def read(path: Path) -> drafts.Draft:
     """What this file and its sidecar say; TemplateError that names file and key."""
     name = name_of(path)
     if not references.NAME.fullmatch(name):
-        raise errors.TemplateError(f"{path.name}: a template's name has letters, digits and .-_ only, at most 64.")
+        raise errors.TemplateError(
+            f"{plain(path.name)}: a template's name has letters, digits and .-_ only, at most 64."
+        )
     if path.name.endswith(PIPELINE):
         return drafts.pipeline(name, _text(path), source=str(path), file=path.name)
     workflow = workflow_of(_bytes(path, MAX_GRAPH_BYTES), path.name)
@@ -147,7 +149,12 @@ def named(folder: Path, *, defaults_of: Callable[[Path], frozenset[str]] | None 
         sidecars = (path for path in paths if path.suffix == ".toml")
         shown = frozenset[str]().union(*map(defaults_of or default_files, sidecars))
         found |= {stem: path for stem, path in media.items() if path.name not in shown}
-    return dict(sorted({**pipelines, **found}.items()))
+    return {plain(name): path for name, path in sorted({**pipelines, **found}.items())}
+
+
+def plain(path: Path | str) -> str:
+    """The path as it can be told: the name of a file may be bytes that are no text."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def name_of(path: Path) -> str:

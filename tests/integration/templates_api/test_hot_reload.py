@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,13 @@ async def test_a_workflow_and_its_sidecar_are_taken_together(start_gateway: Star
         await living.until(ask, lambda answer: answer["version"] != before["version"])
         assert len(set(seen)) == 2
         assert seen[-1] == (("Hue", 2),)
+
+
+async def test_a_file_whose_name_is_no_text_is_told_as_well_as_it_can(start_gateway: Start, folder: Path) -> None:
+    living.write(folder, os.fsdecode(b"fox\xff.json"), {})
+    gateway = await start_gateway(workflows=(folder,))
+    async with client_of(gateway) as client:
+        answer = await client.get("/v1/templates")
+        assert answer.status_code == 200, answer.text
+        (broken,) = answer.json()["broken"]
+        assert broken["name"] == r"fox\udcff"
