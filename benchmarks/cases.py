@@ -8,8 +8,9 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -197,19 +198,21 @@ async def latency(scale: Scale) -> list[Figure]:
             rate = 0.5 * 8 / seconds
             async with clients.Direct(urls) as direct:
                 await clients.all_at_once(direct, [0.0] * _WARM_UP, width=8)
-                theirs = _beyond(await clients.at_a_rate(direct, services, a_second=rate, seed_gaps=gaps), seconds)
+                theirs = await clients.at_a_rate(direct, services, a_second=rate, seed_gaps=gaps)
             async with clients.ThroughGateway(gateway.url) as through:
                 await clients.all_at_once(through, [0.0] * _WARM_UP, width=8)
-                ours = _beyond(await clients.at_a_rate(through, services, a_second=rate, seed_gaps=gaps), seconds)
-    p50, p99 = quantile(ours, 50), quantile(ours, 99)
-    direct99 = quantile(theirs, 99)
+                ours = await clients.at_a_rate(through, services, a_second=rate, seed_gaps=gaps)
+            parts = _parts(ours, theirs, await logs.records(urls))
+    ours_ms, theirs_ms = _beyond(ours, seconds), _beyond(theirs, seconds)
+    p50, p99 = quantile(ours_ms, 50), quantile(ours_ms, 99)
+    direct99 = quantile(theirs_ms, 99)
     case = "half load, 8 workers"
     return [
         Figure(
             case=case,
             figure="added latency p50",
             gateway=p50,
-            beside=quantile(theirs, 50),
+            beside=quantile(theirs_ms, 50),
             unit="ms",
             goal=Goal(most=6),
         ),
@@ -221,7 +224,26 @@ async def latency(scale: Scale) -> list[Figure]:
             unit="ms",
             goal=Goal(most=round(direct99 + 10, 1)),
         ),
+        *(Figure(case=case, figure=f"of it {what}, p50", gateway=a, beside=b, unit="ms") for what, a, b in parts),
     ]
+
+
+def _parts(
+    ours: Sequence[clients.Done], theirs: Sequence[clients.Done], records: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, float, float]]:
+    """Where the time beyond the service time goes: medians in ms, through the gateway and direct. Workers and clients
+    read the same clock."""
+    by_prompt = {record["prompt_id"]: record for record in records}
+
+    def median(done: Sequence[clients.Done], span: Callable[[clients.Done, Mapping[str, Any]], float]) -> float:
+        return statistics.median(span(one, by_prompt[one.prompt_id]) for one in done) * 1000
+
+    spans: dict[str, Callable[[clients.Done, Mapping[str, Any]], float]] = {
+        "until a worker has it": lambda one, record: record["received"] - one.asked,
+        "from its end to the answer": lambda one, record: one.told - record["ended"],
+        "the download": lambda one, record: one.got - one.told,
+    }
+    return [(what, median(ours, span), median(theirs, span)) for what, span in spans.items()]
 
 
 def _beyond(done: Sequence[clients.Done], seconds: float) -> list[float]:

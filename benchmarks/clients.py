@@ -35,6 +35,7 @@ class Done:
     """One job as its client saw it, in seconds of the monotonic clock."""
 
     asked: float
+    told: float  #: what it made
     got: float
     size: int
     prompt_id: str  #: under which its worker knows it
@@ -96,11 +97,12 @@ class Direct:
         self._idle.put_nowait(index)
         async with self._session.get(f"{url}/history/{prompt_id}") as response:
             entry = orjson.loads(await response.read())[prompt_id]
+        told = time.monotonic()
         (image,) = entry["outputs"]["2"]["images"]
         query = {"filename": image["filename"], "subfolder": image["subfolder"], "type": image["type"]}
         async with self._session.get(f"{url}/view", params=query) as response:
             picture = await response.read()
-        return Done(asked=asked, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
+        return Done(asked=asked, told=told, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
 
 
 class ThroughGateway:
@@ -125,12 +127,13 @@ class ThroughGateway:
         headers = {"Content-Type": "application/json", "Prefer": "wait=600"}
         async with self._session.post(f"{self._url}/api/v2/jobs", data=body, headers=headers) as response:
             job = orjson.loads(await response.read())
+        told = time.monotonic()
         if job.get("status") != "succeeded":
             raise RuntimeError(f"a job did not succeed: {job}")
         async with self._session.get(job["outputs"][0]["url"]) as response:
             picture = await response.read()
         prompt_id = job["attempts"][-1]["id"]
-        return Done(asked=asked, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
+        return Done(asked=asked, told=told, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
 
 
 async def all_at_once(client: Client, services: Sequence[float], *, width: int) -> list[Done]:
