@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from gateway import authoring, building, delivery, dispatch, pipelines, ports, retention
+from gateway import authoring, building, delivery, dispatch, patience, pipelines, ports, retention
 from gateway.adapters import datadir, processes
 from gateway.api import app as api
 from gateway.api import parts
@@ -78,7 +78,7 @@ async def serve(
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(_for_ever("HTTP server", server.serve(list(sockets)), stop))
             loops = [group.create_task(_for_ever(name, loop, stop)) for name, loop in built.loops(supervisor)]
-            await built.take_workers(settings)
+            await patience.patiently(lambda: built.take_workers(settings))
             await server.up.wait()
             on_ready(Gateway(url=address, parts=built.parts, dispatch=built.dispatch))
             await stop.asked.wait()
@@ -154,7 +154,7 @@ def remote_worker(url: str, *, now: float) -> model.Worker:
 async def _build(
     foundation: building.Foundation, supervisor: processes.Supervisor | None, stack: AsyncExitStack
 ) -> _Built:
-    await foundation.limit_tenants()
+    await patience.patiently(foundation.limit_tenants)
     dispatcher = foundation.dispatch(supervisor)
     stack.push_async_callback(dispatcher.close)
     shelf = await foundation.shelf(dispatcher)

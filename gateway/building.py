@@ -15,7 +15,7 @@ import structlog
 import uuid_utils
 
 import gateway
-from gateway import assets, authoring, delivery, dispatch, pipelines, ports, retention, submission
+from gateway import assets, authoring, delivery, dispatch, patience, pipelines, ports, retention, submission
 from gateway.adapters import (
     blobs,
     bus,
@@ -86,7 +86,8 @@ class Foundation:
         clock: ports.Clock = time.time
         secret = settings.webhooks.secret
         folders = template_folders.TemplateFolders(settings.template_folders, shipped=templates.builtin_folder())
-        known_store = await store.open_store(settings.database or data.database, clock=clock)
+        url = settings.database or data.database
+        known_store = await patience.patiently(lambda: store.open_store(url, clock=clock))
         stack.push_async_callback(known_store.close)
         adapters = fit(Adapters(store=known_store, blobs=blobs.open_blobs(settings.blobs or data.blobs)))
         return cls(
@@ -167,7 +168,7 @@ class Foundation:
             clock=self.clock,
         )
         shelf = authoring.Shelf(ties)
-        await shelf.open()
+        await patience.patiently(shelf.open)
         return shelf
 
     def parts(self, dispatcher: dispatch.Dispatch, shelf: authoring.Shelf) -> parts.Parts:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -119,6 +121,20 @@ def test_a_key_opens_a_public_address(tmp_path: Path) -> None:
             process = psutil.Process(pid)
             assert KEY not in " ".join(process.cmdline()) + " ".join(process.environ().values())
         assert gateway.stop(signal.SIGINT) == 0
+
+
+def test_it_starts_as_soon_as_nobody_locks_the_database(tmp_path: Path) -> None:
+    with up(tmp_path) as gateway:
+        gateway.ready()
+        assert gateway.stop() == 0
+    (database,) = (tmp_path / "data").glob("*.db")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with up(tmp_path, "--worker", "http://127.0.0.1:9") as gateway:  # which it writes down
+            gateway.says(r'"event":"start_waits_for_the_store"')
+            other.execute("ROLLBACK")
+            gateway.ready()
+            assert gateway.stop() == 0
 
 
 def test_without_workers_the_way_out_is_in_the_log_too(tmp_path: Path) -> None:
