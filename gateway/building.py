@@ -86,8 +86,7 @@ class Foundation:
         clock: ports.Clock = time.time
         secret = settings.webhooks.secret
         folders = template_folders.TemplateFolders(settings.template_folders, shipped=templates.builtin_folder())
-        url = settings.database or data.database
-        known_store = await patience.patiently(lambda: store.open_store(url, clock=clock))
+        known_store = await store.open_store(settings.database or data.database, clock=clock)
         stack.push_async_callback(known_store.close)
         adapters = fit(Adapters(store=known_store, blobs=blobs.open_blobs(settings.blobs or data.blobs)))
         return cls(

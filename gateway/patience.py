@@ -1,4 +1,4 @@
-"""Starting while the store is away for a moment: somebody locks the database, or it is being started as well."""
+"""Starting while the store is away for a moment, once it could be opened: somebody locks the database, say."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     retry = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
         stop=tenacity.stop_after_delay(START_SECONDS),
-        wait=tenacity.wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.2),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
         before_sleep=_tell,
         reraise=True,
     )
