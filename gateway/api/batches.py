@@ -40,8 +40,8 @@ class BatchOrder(hooks.HookedRequest):
     n: int | None = Field(default=None, ge=1, description="How many, when `inputs` is one object; default 1.")
     metadata: fields.Metadata | None = None
     priority: fields.Priority = Field(
-        default=fields.BATCH_PRIORITY,
-        description=f"Higher goes first; default {fields.BATCH_PRIORITY}, so that single orders overtake batches.",
+        default=model.BATCH_PRIORITY,
+        description=f"Higher goes first; default {model.BATCH_PRIORITY}, so that single orders overtake batches.",
     )
     batch: Annotated[BatchKind, Field(strict=False)] | None = Field(
         default=None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Request
 from pydantic import Field, WithJsonSchema
 
-from gateway.domain import errors, model
+from gateway.domain import errors
 
 MAX_PAIRS = 16
 MAX_VALUE_BYTES = 256
@@ -52,7 +52,6 @@ DeadlineMs = Annotated[
         "estimate is later; a job that no worker has begun by then expires.",
     ),
 ]
-BATCH_PRIORITY = model.BATCH_PRIORITY
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher goes first; default 0.")]
 
 

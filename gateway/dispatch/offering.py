@@ -40,8 +40,7 @@ class Turn:
         """The turn, once it is free."""
         self._waiting += 1
         try:
-            await self._is_free.wait()
-            while not self._is_free.is_set():  # somebody else who waited was faster
+            while not self._is_free.is_set():  # somebody else who waited may have been faster
                 await self._is_free.wait()
         finally:
             self._waiting -= 1

@@ -30,12 +30,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         running.stop()
 
 
-@pytest.fixture
-def there(gateway: Running) -> Mapping[str, str]:
-    """The environment of a person who said where the gateway is."""
-    return {"COMFY_GATEWAY_URL": gateway.url}
-
-
 def answer(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -31,12 +31,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         running.stop()
 
 
-@pytest.fixture
-def there(gateway: Running) -> Mapping[str, str]:
-    """The environment of a person who said where the gateway is."""
-    return {"COMFY_GATEWAY_URL": gateway.url}
-
-
 def orders(path: Path, name: str, count: int) -> None:
     """A CSV whose lines take a quarter of a second each, on one of the two workers."""
     rows = [f"{name} {number},{number},10,256,256" for number in range(count)]

@@ -24,12 +24,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         running.stop()
 
 
-@pytest.fixture
-def there(gateway: Running) -> Mapping[str, str]:
-    """The environment of a person who said where the gateway is."""
-    return {"COMFY_GATEWAY_URL": gateway.url}
-
-
 def bench(folder: Path, there: Mapping[str, str], *words: str) -> Any:
     done = call(folder, "bench", *words, "--json", more=there)
     assert done.returncode == 0, done.stderr

@@ -34,12 +34,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture
-def there(gateway: Running) -> Mapping[str, str]:
-    """The environment of a person who said where the gateway is."""
-    return {"COMFY_GATEWAY_URL": gateway.url}
-
-
-@pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """A folder in which somebody has a copy of a shipped template."""
     folder = tmp_path / "workflows"

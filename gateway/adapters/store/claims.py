@@ -134,7 +134,8 @@ def claim(tx: statements.Transaction, ask: Ask, seen: windows.Seen, owners: Owne
         attempt = _take(tx, job, by_worker[assignment.worker], reason=assignment.reason, ask=ask)
         if attempt is not None:
             taken.append(attempt)
-            owners.add(job.id, job.tenant)
+            if room:  # else nobody asks, and nothing would ever be forgotten
+                owners.add(job.id, job.tenant)
             if job.tenant in room:
                 room[job.tenant] -= 1
     return model.Claimed(

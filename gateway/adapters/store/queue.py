@@ -67,12 +67,14 @@ class Queue:
         self, slots: Sequence[model.Slot], choose: ports.Choose, *, now: float, new_id: ports.NewId
     ) -> model.Claimed:
         """Give queued jobs to idle workers, in one transaction."""
-        ask = claims.Ask(
-            slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=await self._pauses.all()
-        )
-        claimed = await self._run.write(lambda tx: claims.claim(tx, ask, self._seen, self._owners))
+        paused = await self._pauses.all()
+        ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=paused)
+        claimed = await self._run.write(self._claiming(ask))
         self._bell.claimed(claimed.claims)
         return claimed
+
+    def _claiming(self, ask: claims.Ask) -> units.Unit[model.Claimed]:
+        return lambda tx: claims.claim(tx, ask, self._seen, self._owners)
 
     async def submitting(self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None) -> units.T:
         """Run a unit that queues jobs, and claim for them in the same transaction when there is an offer."""
@@ -89,9 +91,7 @@ class Queue:
             paused=paused,
         )
         try:
-            submitted, claimed = self._run.write_together(
-                submit, lambda tx: claims.claim(tx, ask, self._seen, self._owners)
-            )
+            submitted, claimed = self._run.write_together(submit, self._claiming(ask))
         except errors.StoreUnavailable:
             offered.given(_NOTHING)
             raise
