@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway.adapters.store.columns import Json, Prose, Word
 
-REVISION: Final = "0007"  #: the newest migration
+REVISION: Final = "0008"  #: the newest migration
 
 metadata = sa.MetaData(
     naming_convention={
@@ -27,6 +27,12 @@ QUEUED: Final = sa.literal_column("'queued'")
 #: What is paused sinks to the end of the queue: the priority of its queued jobs is lowered by this (see pausing.py).
 SUNK: Final = 1_000_000
 FLOOR: Final = sa.literal_column("-500000")  #: queued jobs below this priority are paused
+
+
+def few(rows: int) -> sa.ColumnClause[int]:
+    """A LIMIT in the text of a statement. For one that comes as a value, PostgreSQL prepares to read a tenth of the
+    table; so it would plan anew for each value, which takes longer than to read a few rows."""
+    return sa.literal_column(str(rows), sa.Integer)
 
 
 def _partial(name: str, *columns: Any, where: str, unique: bool = False) -> sa.Index:
@@ -217,6 +223,19 @@ batches = sa.Table(
     sa.Column("tenant", Word, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("metadata", Json),
+)
+
+#: Slices of large orders that are still to be written as jobs (see slices.py); number 0 says that the order was taken.
+slices = sa.Table(
+    "slices",
+    metadata,
+    sa.Column("order_id", Word, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant", Word, nullable=False),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
 #: What requirement keys mean.
