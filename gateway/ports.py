@@ -72,6 +72,10 @@ class Jobs(Protocol):
         transaction: IdempotencyKeyReuse when it was presented before, also concurrently. QueueFull when all queued jobs
         together would exceed `queue_limit`, or their graphs `queue_bytes`, or the tenant's own limits would be.
         MissingAsset when a referenced asset is gone.
+
+        A large order is written in slices, each in a transaction of its own with an offer of its own, so that others
+        are not kept waiting. The first decides: from then on the order stands, whatever happens to its gateway. What a
+        gateway that died has left of one is written when the store is opened, or by `Queue.finish_orders`.
         """
         ...
 
@@ -201,6 +205,11 @@ class Queue(Protocol):
     async def expire(self, *, now: float, queued_before: float | None = None) -> tuple[model.JobId, ...]:
         """Expire jobs that have been queued for longer than their own limit; with `queued_before`, also all that have
         been queued since before that."""
+        ...
+
+    async def finish_orders(self, *, age: float) -> int:
+        """Queue what is left of large orders that were taken more than `age` seconds ago, by whichever gateway; how many
+        jobs."""
         ...
 
     async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:

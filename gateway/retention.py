@@ -18,6 +18,7 @@ from gateway.domain.states import JobStatus
 _log = structlog.get_logger("gateway.retention")
 _PRUNE_BATCH: Final = 500
 _REST: Final = 20.0  #: weighing takes at most one part in so many of the time
+_UNFINISHED_SECONDS: Final = 10.0  #: a large order that was taken so long ago is queued by nobody any more
 _TIDY_SECONDS: Final = 86_400.0  #: between two searches for blobs without a record
 _ORPHAN_SECONDS: Final = 86_400.0  #: a blob without a record that was put longer ago is nobody's
 
@@ -35,7 +36,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """The loop that forgets; times in seconds."""
+    """The loop that forgets, and that finishes what nobody else will; times in seconds."""
 
     queue: ports.Queue
     assets: assets.Assets
@@ -65,7 +66,10 @@ class Retention:
             await asyncio.sleep(self.interval)
 
     async def sweep(self) -> None:
-        """Forget everything that is due now."""
+        """Forget everything that is due now; queue what a gateway that died, or a full disk, left of large orders."""
+        if finished := await self.queue.finish_orders(age=_UNFINISHED_SECONDS):
+            _log.info("orders_finished", jobs=finished)
+            self.bus.signal(model.WorkQueued())
         now = self.clock()
         for job_id in await self.queue.expire(now=now, queued_before=now - self.queue_limit):
             _log.info("job_expire", job=job_id)

@@ -55,7 +55,7 @@ _EXTEND: Final = (
 _jobs = schema.jobs
 _needed = (
     sa.select(schema.job_assets.c.asset_id)
-    .join(_jobs, _jobs.c.id == schema.job_assets.c.job_id)
+    .outerjoin(_jobs, _jobs.c.id == schema.job_assets.c.job_id)  # a job of a large order may be still to be written
     .where(schema.job_assets.c.asset_id == _assets.c.id, _jobs.c.completed_at.is_(None))
 )
 _listed = sa.select(schema.outputs.c.asset_id).where(schema.outputs.c.asset_id == _assets.c.id)

@@ -32,6 +32,18 @@ _COUNT: Final = (
     .where(_jobs.c.status == schema.QUEUED)
     .group_by(_tenant)
 )
+_slices = schema.slices
+_marks = _slices.alias("marks")
+#: Of large orders that were taken, what is still to be written.
+_COUNT_LEFT: Final = (
+    sa.select(
+        _slices.c.tenant,
+        sa.cast(sa.func.sum(_slices.c.jobs), sa.BigInteger).label("jobs"),
+        sa.cast(sa.func.sum(_slices.c.bytes), sa.BigInteger).label("bytes"),
+    )
+    .where(sa.exists(sa.select(_marks.c.number).where(_marks.c.order_id == _slices.c.order_id, _marks.c.number == 0)))
+    .group_by(_slices.c.tenant)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +109,9 @@ class Depth:
         return (self.whole + load).fits(overall) and (self._of(tenant) + load).fits(theirs)
 
     def _count(self, tx: statements.Transaction, now: float) -> None:
-        self.tenants = {row.tenant: Load(jobs=row.jobs, bytes=int(row.bytes)) for row in tx.execute(_COUNT)}
+        self.tenants = {}
+        for row in (*tx.execute(_COUNT), *tx.execute(_COUNT_LEFT)):
+            self.tenants[row.tenant] = self._of(row.tenant) + Load(jobs=int(row.jobs), bytes=int(row.bytes))
         self.whole = sum(self.tenants.values(), Load())
         self.counted_at = now
 

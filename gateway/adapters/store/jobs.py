@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import functools
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
 
 from gateway import ports
 from gateway.adapters.store import (
-    begun,
     canceling,
     depth,
     edges,
-    known,
+    ordering,
     owing,
     prioritizing,
     rows,
     schema,
+    slices,
     statements,
-    submission,
     units,
 )
 from gateway.domain import errors, model
 from gateway.domain.states import Edge, JobStatus
 
 COUNTS_SECONDS: Final = 1.0  #: how old counts for metrics may be
-PACK_IN_THREAD: Final = 64 * 1024  #: graphs from here on are compressed off the event loop
 
 _jobs = schema.jobs
 _outputs = schema.outputs
@@ -120,32 +116,14 @@ _COUNTS: Final = sa.union_all(
 )
 
 
-class Submitting(Protocol):
-    """Runs the unit that queues jobs, and claims for them in the same transaction when there is an offer."""
-
-    def __call__(
-        self, submit: units.Unit[None], offer: Callable[[], ports.Offer | None] | None, /
-    ) -> Awaitable[None]: ...
-
-
 class Jobs:
     """`ports.Jobs` over SQL."""
 
-    def __init__(
-        self,
-        run: units.Units,
-        known_requirements: known.Known,
-        bell: owing.Bell,
-        *,
-        submitting: Submitting,
-        clock: ports.Clock,
-    ) -> None:
+    def __init__(self, run: units.Units, bell: owing.Bell, *, orders: ordering.Ordering, clock: ports.Clock) -> None:
         self._run = run
-        self._submitting = submitting
-        self._known = known_requirements
+        self._orders = orders
         self._bell = bell
         self._clock = clock
-        self._depth = depth.Depth()
         self._counts: tuple[float, Mapping[JobStatus, int]] = (-math.inf, {})
 
     async def submit(
@@ -162,39 +140,17 @@ class Jobs:
         """Queue jobs of one tenant, all or none."""
         if not jobs:
             return ()
-        keys = [job.requirements.key for job in jobs]
-        needed = {key: job.requirements for key, job in zip(keys, jobs, strict=True)}
-        news = sorted(self._known.unstored(needed))
-        order = submission.Order(
-            jobs=jobs,
-            graphs=await _pack([job.graph for job in jobs]),
-            keys=keys,
-            new_requirements=[{"key": key, "body": needed[key].as_dict()} for key in news],
+        terms = ordering.Terms(
             batch=batch,
             idempotency_key=idempotency_key,
             bounds=depth.Bounds(jobs=queue_limit, bytes=queue_bytes),
+            begin=begin,
+            offer=offer if begin is None else None,
         )
-        now = self._clock()
+        queued = await self._orders.submit(jobs, terms)
         if begin is not None:
-            return await self._begin(order, begin, now=now)
-        ask = None if offer is None else functools.partial(offer, needed)
-        await self._submitting(lambda tx: submission.submit(tx, order, self._depth, now=now), ask)
-        self._known.add(needed)
-        batch_id = batch.id if batch else None
-        return tuple(rows.queued_job(job, batch_id, requirements=key) for job, key in zip(jobs, keys, strict=True))
-
-    async def _begin(self, order: submission.Order, begin: ports.Begin, *, now: float) -> tuple[model.Job, ...]:
-        """Queue them and begin them at once."""
-
-        def write(tx: statements.Transaction) -> tuple[model.Job, ...]:
-            submission.submit(tx, order, self._depth, now=now)
-            for job in order.jobs:
-                begun.begin(tx, job.id, begin.plans.get(job.id), owner=begin.owner, at=now)
-            return tuple(read_job(tx, job.id) for job in order.jobs)
-
-        running = await self._run.write(write)
-        self._bell.changed(running)
-        return running
+            self._bell.changed(queued)
+        return queued
 
     async def get(self, tenant: model.TenantId, job_id: str) -> model.Job:
         """One job with its outputs; NotFound."""
@@ -249,15 +205,18 @@ class Jobs:
         self, tenant: model.TenantId, batch_id: str, *, now: float
     ) -> AsyncGenerator[Sequence[model.Canceled], None]:
         """Cancel every job of a batch that has not ended; NotFound."""
+        await slices.finish(self._run)  # what was taken is canceled with the rest
         ids = await self._run.read(lambda tx: _unended_of_batch(tx, tenant, batch_id))
         async for asked in canceling.ask(self._run, self._bell, ids, now=now):
             yield asked
 
-    def cancel_queued(
+    async def cancel_queued(
         self, tenant: model.TenantId | None, *, now: float, running: bool = False
     ) -> AsyncGenerator[Sequence[model.Canceled], None]:
         """Cancel everything that is queued now, of one tenant or of all; with `running` what runs, too."""
-        return canceling.cancel_queued(self._run, self._bell, tenant, now=now, running=running)
+        await slices.finish(self._run)
+        async for asked in canceling.cancel_queued(self._run, self._bell, tenant, now=now, running=running):
+            yield asked
 
     async def count_by_status(self) -> Mapping[JobStatus, int]:
         """All tenants' jobs by status; at most a second old."""
@@ -278,12 +237,6 @@ def read_attempts(tx: statements.Transaction, job_id: str) -> tuple[model.Attemp
 def read_job(tx: statements.Transaction, job_id: str) -> model.Job:
     """A job that exists, with its outputs."""
     return _found(tx, tx.execute(JOB, {"id": job_id}))
-
-
-async def _pack(graphs: Sequence[bytes]) -> list[tuple[bytes, bool]]:
-    if sum(map(len, graphs)) < PACK_IN_THREAD:
-        return [rows.pack_graph(graph) for graph in graphs]
-    return await asyncio.to_thread(lambda: [rows.pack_graph(graph) for graph in graphs])
 
 
 def _no_job(job_id: str) -> errors.NotFound:

@@ -20,10 +20,12 @@ from gateway.adapters.store import (
     known,
     learned,
     migrating,
+    ordering,
     owing,
     pausing,
     pipelines,
     queue,
+    slices,
     templates,
     tenants,
     units,
@@ -46,6 +48,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
     bell = owing.Bell()
     paused = pausing.Pauses(run, clock=clock)
     queued = queue.Queue(run, known_requirements, bell, paused, boot=boot, clock=clock)
+    orders = ordering.Ordering(run, known_requirements, submitting=queued.submitting, clock=clock)
 
     async def check() -> None:
         try:
@@ -54,8 +57,17 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
         except TimeoutError:
             raise errors.StoreUnavailable("The database does not answer.") from None
 
+    async def close() -> None:
+        await orders.close()
+        await run.close()
+
+    try:
+        await slices.finish(run)
+    except BaseException:
+        await run.close()
+        raise
     return ports.Store(
-        jobs=jobs.Jobs(run, known_requirements, bell, submitting=queued.submitting, clock=clock),
+        jobs=jobs.Jobs(run, bell, orders=orders, clock=clock),
         queue=queued,
         workers=workers.Workers(run, boot=boot),
         assets=assets.Assets(run, clock=clock),
@@ -66,7 +78,7 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
         tenants=tenants.Tenants(run),
         pauses=paused,
         check=check,
-        close=run.close,
+        close=close,
     )
 
 

@@ -19,6 +19,7 @@ from gateway.adapters.store import (
     retention,
     rows,
     settling,
+    slices,
     units,
     windows,
 )
@@ -157,6 +158,10 @@ class Queue:
             ids = overdue[start : start + EXPIRE_AT_ONCE]
             expired += await self._run.write(lambda tx, ids=ids: retention.expire(tx, ids, now=now))
         return expired
+
+    async def finish_orders(self, *, age: float) -> int:
+        """Queue what is left of large orders that were taken; how many jobs."""
+        return await slices.finish(self._run, age=age)
 
     async def weigh(self) -> int:
         """Bytes of all blobs that have a record, each counted once."""

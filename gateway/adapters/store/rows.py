@@ -78,16 +78,13 @@ def queued_job(new: model.NewJob, batch_id: model.BatchId | None, *, requirement
     )
 
 
-def job_values(
-    new: model.NewJob, *, vt: float, requirements: str, batch_id: str | None, graph_bytes: int
-) -> dict[str, Any]:
-    """The columns of a job that is queued."""
+def job_values(new: model.NewJob, *, requirements: str, batch_id: str | None, graph_bytes: int) -> dict[str, Any]:
+    """The columns of a job that is queued, but its virtual time, which its order gets."""
     return {
         "id": new.id,
         "tenant": new.tenant,
         "status": JobStatus.QUEUED,
         "priority": new.priority,
-        "vt": vt,
         "requirements": requirements,
         "created_at": new.created_at,
         "queued_at": new.created_at,

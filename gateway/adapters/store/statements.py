@@ -11,6 +11,7 @@ Statements that are made anew at each call (a listing with filters) work too; th
 from __future__ import annotations
 
 import collections
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ from sqlalchemy.sql import compiler
 Convert = Callable[[Any], Any]
 Values = Mapping[str, Any]
 MakeRow = Callable[[Sequence[Any]], Any]
+
+#: Rows of an INSERT that go in one step where the driver does not do better by itself: between two steps it lets other
+#: threads run Python, and then waits for its turn again.
+ROWS: Final = 50
+_PLAIN_INSERT: Final = re.compile(r"(INSERT INTO [^?]* VALUES) (\((?:\?, )*\?\))")
 
 SHAPES: Final = 64  #: forms kept of one statement: a shape is which values come, and how many each list of them has
 
@@ -153,9 +159,21 @@ class Transaction:
         if len(many) == 1:
             return self.execute(statement, many[0])
         form = self._statements.form(statement, many[0])
+        bound = [_bound(form, values) for values in many]
+        plain = _PLAIN_INSERT.fullmatch(form.sql) if form.positional else None
+        if plain is not None:
+            return self._insert(plain[1], plain[2], bound)
         cursor = self._driver.cursor()
-        cursor.executemany(form.sql, [_bound(form, values) for values in many])
+        cursor.executemany(form.sql, bound)
         return Result([], cursor.rowcount)
+
+    def _insert(self, into: str, row: str, bound: Sequence[Sequence[Any]]) -> Result:
+        for start in range(0, len(bound), ROWS):
+            some = bound[start : start + ROWS]
+            self._driver.execute(
+                f"{into} {', '.join([row] * len(some))}", [value for values in some for value in values]
+            )
+        return Result([], len(bound))
 
 
 def _bound(form: _Form, values: Values) -> Any:

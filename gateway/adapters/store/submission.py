@@ -1,4 +1,5 @@
-"""Queueing jobs: one transaction for all that a submit writes.
+"""Queueing jobs: one transaction for all that a submit writes, and for a large order for all that decides about it (see
+slices.py).
 
 Fair order is start-time fair queueing. Each tenant has a virtual time; a job costs it 1/weight, and what it queues
 gets its virtual time as `vt`, so jobs of equal priority are served in the order of `vt` and tenants alternate. A
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import depth, engines, idempotency, rows, schema, statements
+from gateway.adapters.store import depth, engines, idempotency, rows, schema, slices, statements
 from gateway.adapters.store.columns import Json, Word
 from gateway.domain import errors, model
 
@@ -62,12 +63,8 @@ _HELD_ASSETS: Final = (
 )
 
 _TAKEN: Final = sa.select(_jobs.c.id).where(_jobs.c.id == sa.bindparam("id"))
-_ADD_JOB: Final = sa.insert(_jobs)
-_ADD_GRAPH: Final = sa.insert(schema.job_graphs)
 _ADD_ASSETS: Final = sa.insert(schema.job_assets)
-_ADD_PAIRS: Final = sa.insert(schema.job_metadata)
 _ADD_BATCH: Final = sa.insert(schema.batches)
-_ADD_EVENT: Final = sa.insert(schema.events)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +72,18 @@ class Order:
     """One call of submit, prepared outside the transaction."""
 
     jobs: Sequence[model.NewJob]
-    graphs: Sequence[tuple[bytes, bool]]  #: packed, in the order of the jobs
-    keys: Sequence[str]  #: requirement keys, in the order of the jobs
+    load: depth.Load
+    first: slices.Slice
+    later: int  #: slices that were put down, to be written once the order was taken
     new_requirements: Sequence[dict[str, Any]]  #: rows of those not known to be stored
     batch: model.NewBatch | None
     idempotency_key: str | None
     bounds: depth.Bounds
+
+    @property
+    def id(self) -> str:
+        """Under which its later slices are put down."""
+        return self.batch.id if self.batch is not None else self.jobs[0].id
 
     @property
     def tenant(self) -> model.TenantId:
@@ -93,21 +96,26 @@ class Order:
         return self.jobs[0].created_at
 
 
-def submit(tx: statements.Transaction, order: Order, queued: depth.Depth, *, now: float) -> None:
-    """Write all of an order."""
+def submit(tx: statements.Transaction, order: Order, queued: depth.Depth, *, now: float) -> slices.Turns:
+    """Take an order and write its first slice, which mostly is all of it; where its jobs stand."""
     if order.idempotency_key is not None:
         idempotency.take(tx, order.tenant, f"job:{order.idempotency_key}", at=order.at)
     _refuse_steps_again(tx, order)
     _hold_assets(tx, order)
     turn = _take_turns(tx, order)
-    load = depth.Load(jobs=len(order.jobs), bytes=sum(len(data) for data, _ in order.graphs))
     theirs = depth.Bounds(jobs=turn.max_queued, bytes=turn.max_queued_bytes)
-    queued.add(tx, order.tenant, load, order.bounds, theirs, now=now)
+    queued.add(tx, order.tenant, order.load, order.bounds, theirs, now=now)
     if order.new_requirements:
         tx.execute(_ADD_REQUIREMENTS, order.new_requirements)
     if order.batch is not None:
         tx.execute(_ADD_BATCH, _batch_values(order.batch, order.tenant))
-    _add_jobs(tx, order, start=turn.vt - load.jobs / turn.weight, step=1.0 / turn.weight)
+    if assets := [{"job_id": job.id, "asset_id": asset} for job in order.jobs for asset in set(job.assets)]:
+        tx.execute(_ADD_ASSETS, assets)
+    turns = slices.Turns(start=turn.vt - order.load.jobs / turn.weight, step=1.0 / turn.weight)
+    if order.later:
+        slices.mark(tx, order.id, order.tenant, turns, expected=order.later)
+    slices.write(tx, order.first, turns)
+    return turns
 
 
 def _refuse_steps_again(tx: statements.Transaction, order: Order) -> None:
@@ -135,32 +143,6 @@ def _take_turns(tx: statements.Transaction, order: Order) -> rows.Row:
         tx.execute(ADD_TENANT, {"id": order.tenant})
         row = tx.execute(_TAKE_TURNS, values).one()
     return row
-
-
-def _add_jobs(tx: statements.Transaction, order: Order, *, start: float, step: float) -> None:
-    batch_id = order.batch.id if order.batch else None
-    numbered = zip(order.jobs, order.keys, order.graphs, range(1, len(order.jobs) + 1), strict=True)
-    tx.execute(
-        _ADD_JOB,
-        [
-            rows.job_values(job, vt=start + turn * step, requirements=key, batch_id=batch_id, graph_bytes=len(graph[0]))
-            for job, key, graph, turn in numbered
-        ],
-    )
-    graphs = zip(order.jobs, order.graphs, strict=True)
-    tx.execute(_ADD_GRAPH, [{"job_id": job.id, "graph": data, "packed": packed} for job, (data, packed) in graphs])
-    tx.execute(
-        _ADD_EVENT,
-        [{"job_id": job.id, "seq": 1, "type": "submit", "at": job.created_at, "data": None} for job in order.jobs],
-    )
-    if assets := [{"job_id": job.id, "asset_id": asset} for job in order.jobs for asset in set(job.assets)]:
-        tx.execute(_ADD_ASSETS, assets)
-    if pairs := [
-        {"job_id": job.id, "pair": rows.pair_digest(key, value)}
-        for job in order.jobs
-        for key, value in job.metadata.items()
-    ]:
-        tx.execute(_ADD_PAIRS, pairs)
 
 
 def _batch_values(batch: model.NewBatch, tenant: str) -> dict[str, Any]:
