@@ -63,6 +63,7 @@ class Jobs(Protocol):
         queue_bytes: int | None = None,
         begin: Begin | None = None,
         offer: Offering | None = None,
+        written: Callable[[], None] | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none; returns them in the order given. With `begin` they are running when
         this returns: pipelines, and steps that need no worker. `offer` is asked for free places right before the jobs
@@ -74,8 +75,9 @@ class Jobs(Protocol):
         MissingAsset when a referenced asset is gone.
 
         A large order is written in slices, each in a transaction of its own with an offer of its own, so that others
-        are not kept waiting. The first decides: from then on the order stands, whatever happens to its gateway. What a
-        gateway that died has left of one is written when the store is opened, or by `Queue.finish_orders`.
+        are not kept waiting; `written` is told of each of them, as of any other order. The first decides: from then on
+        the order stands, whatever happens to its gateway. What a gateway that died has left of one is written when the
+        store is opened, or by `Queue.finish_orders`.
         """
         ...
 
@@ -208,8 +210,8 @@ class Queue(Protocol):
         ...
 
     async def finish_orders(self, *, age: float) -> int:
-        """Queue what is left of large orders that were taken more than `age` seconds ago, by whichever gateway; how many
-        jobs."""
+        """Queue what is left of large orders that were taken more than `age` seconds ago, by whichever gateway; how
+        many jobs."""
         ...
 
     async def prune(self, *, now: float, limit: int = 500) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -18,21 +18,20 @@ from gateway.domain.costs import sketch as sketches
 from gateway.domain.pipelines import moves
 from gateway.domain.templates import model as templates
 from gateway.submission import (
+    breath,
     checks,
     deadlines,
     eligibility,
+    members,
     pictures,
     pipelining,
     planning,
     references,
     rules,
-    runs,
     secrets,
 )
 
 API_KEY: Final = "api_key_comfy_org"
-_MAX_FAULTS: Final = 500  #: a report longer than this helps nobody
-_BREATH: Final = 20  #: members of a batch that are planned before others get a turn
 
 
 class Find(Protocol):
@@ -220,13 +219,13 @@ class Submission:
         await self._ties.assets.space.require()
         batch_id = model.BatchId(self._ties.new_id())
         template = await self._ties.find(name, key=idempotency_key or batch_id)
-        if isinstance(inputs, Mapping):
-            plans = await self._plan_copies(tenant, template, inputs, n or 1, kind or template.batch)
-        else:
-            plans = await self._plan_each(tenant, template, inputs)
+        wanted = members.Members.of(tenant, template, inputs, n=n, kind=kind)
+        self._refuse_size(wanted.n)
+        plans = wanted.plans(self._planner)
         if template.pipeline is not None:
+            orders = [(plan, self._ties.new_id()) async for plan in plans]
             batch = model.NewBatch(id=batch_id, created_at=self._ties.clock(), metadata=wishes.metadata)
-            begun = await self._begin(tenant, [(plan, self._ties.new_id()) for plan in plans], wishes, batch)
+            begun = await self._begin(tenant, orders, wishes, batch)
             return Ordered(batch=batch, template=template.name, jobs=begun)
         jobs = await self._planned_jobs(tenant, plans, wishes)
         batch = model.NewBatch(id=batch_id, created_at=jobs[0].created_at, metadata=wishes.metadata)
@@ -280,7 +279,9 @@ class Submission:
         """Begin pipelines; whoever leads them on is told."""
         jobs: list[model.NewJob] = []
         plans: dict[model.JobId, Mapping[str, Any]] = {}
+        pause = breath.Breath()
         for index, (plan, job_id) in enumerate(orders):
+            await pause()
             made = await pipelining.planned(
                 plan.template,
                 plan.inputs,
@@ -309,69 +310,27 @@ class Submission:
 
     # Batches.
 
-    async def _plan_copies(
-        self,
-        tenant: model.TenantId,
-        template: templates.Template,
-        inputs: Mapping[str, Any],
-        n: int,
-        kind: templates.BatchKind,
-    ) -> list[planning.Plan]:
-        self._refuse_size(n)
-        if kind is templates.BatchKind.ONE_RUN:
-            return [runs.named(await self._planner.plan(tenant, template, runs.sized(template, inputs, n)))]
-        first = await self._planner.plan(tenant, template, dict(inputs))
-        seed = first.inputs[first.seed_parameter] if first.seed_parameter is not None else 0
-        plans = [first]
-        for index in range(1, n):
-            if index % _BREATH == 0:
-                await asyncio.sleep(0)
-            try:
-                plans.append(self._planner.repeat(first, seed=seed + index))
-            except errors.InvalidInputs as error:
-                raise planning.refusal(template.name, _indexed(error.faults, index)) from None
-        return plans
-
-    async def _plan_each(
-        self, tenant: model.TenantId, template: templates.Template, members: Sequence[object]
-    ) -> list[planning.Plan]:
-        self._refuse_size(len(members))
-        plans: list[planning.Plan] = []
-        faults: list[errors.Fault] = []
-        missing: list[str] = []
-        for index, inputs in enumerate(members):
-            if index % _BREATH == 0:
-                await asyncio.sleep(0)
-            try:
-                plans.append(await self._planner.plan(tenant, template, inputs))
-            except errors.InvalidRequest as error:
-                faults += _indexed(error.faults or (_whole(error),), index)
-                missing += (error.details or {}).get("missing_ids", [])
-            if len(faults) >= _MAX_FAULTS:
-                break
-        if faults:
-            raise planning.refusal(template.name, faults[:_MAX_FAULTS], missing_ids=missing)
-        return plans
-
     def _refuse_size(self, n: int) -> None:
         if not 1 <= n <= self._rules.batch_jobs:
             raise errors.InvalidRequest(f"A batch has 1 to {self._rules.batch_jobs} jobs; this one has {n}.")
 
     async def _planned_jobs(
-        self, tenant: model.TenantId, plans: Sequence[planning.Plan], wishes: Wishes
+        self, tenant: model.TenantId, plans: AsyncIterator[planning.Plan], wishes: Wishes
     ) -> list[model.NewJob]:
+        """The jobs of all plans. Faults of their inputs come first: who ordered them can mend those."""
         jobs: list[model.NewJob] = []
         faults: list[errors.Fault] = []
-        for index, plan in enumerate(plans):
-            if index % _BREATH == 0:
-                await asyncio.sleep(0)
-            job, found = self._planned_job(tenant, plan, wishes, self._ties.new_id())
-            faults += _indexed(found, index)
-            jobs.append(dataclasses.replace(job, batch_index=index))
-            if len(faults) >= _MAX_FAULTS:
-                break
+        alike: dict[graphs.Requirements, graphs.Requirements] = {}  # mostly all of them
+        index = 0
+        async for plan in plans:
+            if len(faults) < members.MAX_FAULTS:
+                job, found = self._planned_job(tenant, plan, wishes, self._ties.new_id())
+                faults += members.indexed(found, index)
+                needs = alike.setdefault(job.requirements, job.requirements)
+                jobs.append(dataclasses.replace(job, requirements=needs, batch_index=index))
+            index += 1
         if faults:
-            raise _refused_by_all(faults[:_MAX_FAULTS])
+            raise _refused_by_all(faults[: members.MAX_FAULTS])
         return jobs
 
     # Jobs.
@@ -443,14 +402,14 @@ class Submission:
         *,
         begin: ports.Begin | None = None,
     ) -> tuple[model.Job, ...]:
-        """Write the jobs, then wake dispatch. Keys are remembered before: a job may be claimed at once."""
+        """Write the jobs, and wake dispatch. Keys are remembered before: a job may be claimed at once."""
         await deadlines.refuse_missed(self._ties.jobs, self._ties.expect, jobs, wishes.deadline)
         if wishes.api_key is not None:
             for job in jobs:
                 self._ties.secrets.keep(job.id, wishes.api_key, until=job.expires_at)
-        offers = _Offers(ask=self._ties.offer)
+        offers = _Offers(ask=self._ties.offer, signal=self._ties.bus.signal)
         try:
-            queued = await self._ties.jobs.submit(
+            return await self._ties.jobs.submit(
                 jobs,
                 batch=batch,
                 idempotency_key=wishes.idempotency_key,
@@ -458,27 +417,31 @@ class Submission:
                 queue_bytes=self._rules.queue_bytes,
                 begin=begin,
                 offer=offers.take,
+                written=offers.written,
             )
         except errors.GatewayError:
             for job in jobs:
                 self._ties.secrets.forget(job.id)
             raise
-        if not offers.taken:
-            self._ties.bus.signal(model.WorkQueued())
-        return queued
 
 
 @dataclass(slots=True, kw_only=True)
 class _Offers:
-    """Whether what was queued has been claimed for already."""
+    """Wakes dispatch for what was queued, unless it has been claimed for already."""
 
     ask: ports.Offering
+    signal: Callable[[model.WorkQueued], None]
     taken: bool = False
 
     def take(self, needed: Mapping[str, graphs.Requirements]) -> ports.Offer | None:
         found = self.ask(needed)
         self.taken = found is not None
         return found
+
+    def written(self) -> None:
+        if not self.taken:
+            self.signal(model.WorkQueued())
+        self.taken = False
 
 
 def _sound(workflow: object, catalogs: Sequence[object_info.NodeCatalog]) -> graphs.Graph:
@@ -487,7 +450,7 @@ def _sound(workflow: object, catalogs: Sequence[object_info.NodeCatalog]) -> gra
         return graphs.parse_graph(workflow)
     except errors.InvalidWorkflow as refused:
         more = checks.lacking_besides(workflow, catalogs)
-        raise errors.InvalidWorkflow(refused.message, faults=(*refused.faults, *more)[:_MAX_FAULTS]) from None
+        raise errors.InvalidWorkflow(refused.message, faults=(*refused.faults, *more)[: members.MAX_FAULTS]) from None
 
 
 def _no_worker(faults: Sequence[errors.Fault]) -> str:
@@ -508,11 +471,3 @@ def _with_parameter(template: templates.Template, fault: errors.Fault) -> errors
         if any((target.node, target.input) == (fault.node, fault.field) for target in parameter.targets):
             return dataclasses.replace(fault, parameter=parameter.name)
     return template.explained(fault)
-
-
-def _indexed(faults: Sequence[errors.Fault], index: int) -> list[errors.Fault]:
-    return [dataclasses.replace(fault, index=index) for fault in faults]
-
-
-def _whole(error: errors.InvalidRequest) -> errors.Fault:
-    return errors.Fault(reason=error.code, message=error.message)

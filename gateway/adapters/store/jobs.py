@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -136,6 +136,7 @@ class Jobs:
         queue_bytes: int | None = None,
         begin: ports.Begin | None = None,
         offer: ports.Offering | None = None,
+        written: Callable[[], None] | None = None,
     ) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         if not jobs:
@@ -146,6 +147,7 @@ class Jobs:
             bounds=depth.Bounds(jobs=queue_limit, bytes=queue_bytes),
             begin=begin,
             offer=offer if begin is None else None,
+            written=written or (lambda: None),
         )
         queued = await self._orders.submit(jobs, terms)
         if begin is not None:

@@ -41,6 +41,7 @@ class Terms:
     bounds: depth.Bounds
     begin: ports.Begin | None
     offer: ports.Offering | None
+    written: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,7 @@ class Ordering:
         ask = None if terms.offer is None else functools.partial(terms.offer, ready.needed)
         turns = await self._submitting(lambda tx: submission.submit(tx, ready.order, self._depth, now=now), ask)
         self._known.add(ready.needed)
+        terms.written()
         return turns
 
     async def _write_large(self, ready: _Ready, terms: Terms, now: float) -> None:
@@ -142,6 +144,7 @@ class Ordering:
         async with self._slice:
             await self._submitting(lambda tx: slices.write_taken(tx, ready.order.id, part, turns), ask)
         self._known.add(needed)
+        terms.written()
 
     async def _in_the_background(self, writing: Awaitable[None]) -> None:
         """Wait for it; who gives up waiting does not end it."""

@@ -300,7 +300,7 @@ def _cycle_faults(inputs: Mapping[str, Mapping[str, Any]], nodes: Mapping[Any, A
 
 def linked_nodes(inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """The ids of the nodes that these inputs are linked to."""
-    return tuple(value[0] for value in inputs.values() if is_link(value))
+    return tuple([value[0] for value in inputs.values() if isinstance(value, list) and is_link(value)])
 
 
 def cycles(edges: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:

@@ -112,7 +112,7 @@ def _digest(node: Mapping[str, Any], found: Mapping[str, bytes]) -> bytes:
     parts: list[object] = [node["class_type"]]
     for name in sorted(inputs):
         value = inputs[name]
-        if structure.is_link(value):
+        if isinstance(value, list) and structure.is_link(value):
             value = (found.get(value[0]), value[1])
         parts += (name, value)
     return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=4).digest()
