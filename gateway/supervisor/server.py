@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,28 +46,34 @@ class Server:
     restarts: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)  #: it has been ready at least once
     _child: child.Child | None = None
-    _stopping: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Keep a server running until it is stopped; Gone when it can never run."""
         record = restarts.Record()
         try:
-            while True:
+            while not self._stopping.is_set():
                 began = time.monotonic()
                 status = await self._live()
-                if self._stopping:
+                if self._stopping.is_set():
                     return
                 if status == CONFIG_STATUS or not self.ready.is_set():
                     raise Gone(status=status if status > 0 else 1)
                 record = record.after(time.monotonic() - began, POLICY)
                 _log.error("server_ended", reason=child.describe_end(status))
                 if record.failures > 1:
-                    await asyncio.sleep(record.delay(POLICY, random.random()))  # noqa: S311
+                    await self._pause(record.delay(POLICY, random.random()))  # noqa: S311
                 self.restarts += 1
         finally:
             if self._child is not None:
                 self.kill()
                 await self._child.ended()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, unless it is stopped meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _live(self) -> int:
         """One server from start to end; returns its exit status."""
@@ -83,6 +90,8 @@ class Server:
             return 1
         finally:
             os.close(writer)
+        if self._stopping.is_set():  # while it was being started, so it was not asked
+            self.kill()
         waiting = asyncio.create_task(self._until_ready(reader, running.pid))
         status = await running.ended()
         await waiting
@@ -115,7 +124,7 @@ class Server:
 
     async def stop(self, *, within: float) -> None:
         """Ask it to finish what runs and hand back the rest; kill it when it has not within that many seconds."""
-        self._stopping = True
+        self._stopping.set()
         if self._child is not None:
             await self._child.stop(within=within)
 

@@ -40,6 +40,18 @@ def test_simulators_survive_a_server_that_is_killed(tmp_path: Path) -> None:
         assert '"level":"error"' not in gateway.output.partition("gateway_stopping")[2]
 
 
+def test_it_stops_also_while_a_server_that_keeps_ending_waits_for_its_restart(tmp_path: Path) -> None:
+    with up(tmp_path, "--simulate", "1") as gateway:
+        gateway.ready()
+        for ended in range(1, 5):  # each pause is twice as long as the one before
+            os.kill(until(gateway.server, "a server"), signal.SIGKILL)
+            gateway.says(r'("event":"server_ended"[\s\S]*){%d}' % ended)
+        family = list(gateway.children())
+        assert gateway.stop() == 0
+        assert alive(family) == []
+        assert "gateway_stopped" in gateway.output
+
+
 def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     with up(tmp_path, "--simulate", "2") as gateway:
         gateway.workers("idle", 2)
