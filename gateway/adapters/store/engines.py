@@ -164,6 +164,7 @@ _POSTGRES_CONNECTION: Final[dict[str, Any]] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
+    "prepare_threshold": 1,  # statements are constants: what comes twice comes always
 }
 
 
@@ -191,9 +192,11 @@ def _set_up_postgres(connection: psycopg.Connection, _record: object) -> None:
     # Units take milliseconds; whatever takes longer than these is stuck, and has to let go of its locks.
     for name, seconds in (("lock_timeout", 15), ("statement_timeout", 60), ("idle_in_transaction_session_timeout", 60)):
         connection.execute(f"SET {name} = '{seconds}s'".encode())
-    # All we read comes through an index in its order. Before a table was analyzed for the first time, the server takes
-    # a long queue for a short one, and sorts all of it for each claim.
-    connection.execute(b"SET enable_bitmapscan = off")
+    # All we read comes through an index in its order, a few rows at a time. The server plans for the queue that it saw
+    # when it last analyzed the table, if ever: where that was short, it would walk and sort all of a long one for each
+    # claim. `jit`: where nothing but a sort will do, it would take that for worth a compilation.
+    for name in ("enable_bitmapscan", "enable_seqscan", "enable_sort", "enable_hashjoin", "enable_mergejoin", "jit"):
+        connection.execute(f"SET {name} = off".encode())
     # What is looked up is a few rows of a table that is mostly in memory: walking all of it is never cheaper.
     connection.execute(b"SET random_page_cost = 1.1")
 

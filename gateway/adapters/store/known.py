@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -18,20 +18,18 @@ _jobs = schema.jobs
 _table = schema.requirements
 
 
-def hops(column: sa.Column[str], *conditions: sa.ColumnElement[bool], then: Sequence[Any] = ()) -> sa.CTE:
+def _hops(column: sa.Column[str]) -> sa.CTE:
     """The distinct values of queued jobs (`key`), by hopping from one to the next along the index.
 
-    Not by min(), for which PostgreSQL reads all of them before the table was analyzed for the first time. `then` is
-    how the index orders jobs of one value, so that no other index will do.
+    Not by min(), for which PostgreSQL reads all of them before the table was analyzed for the first time.
     """
-    queued = sa.select(column).where(_jobs.c.status == schema.QUEUED, *conditions)
-    first = queued.order_by(column, *then).limit(1)
+    first = sa.select(column).where(_jobs.c.status == schema.QUEUED).order_by(column).limit(schema.few(1))
     found = sa.select(first.scalar_subquery().label("key")).cte("hops", recursive=True)
     following = first.where(column > found.c.key).correlate(found)
     return found.union_all(sa.select(following.scalar_subquery()).where(found.c.key.is_not(None)))
 
 
-_queued_keys = hops(_jobs.c.requirements)
+_queued_keys = _hops(_jobs.c.requirements)
 QUEUED_KEYS: Final = sa.select(_queued_keys.c.key).where(_queued_keys.c.key.is_not(None))
 _RUNNING_KEYS: Final = (
     sa.select(_jobs.c.requirements)

@@ -28,7 +28,7 @@ WARM_CLASSES: Final = 8  #: such classes that are looked at in one claim
 ENOUGH: Final = 16  #: jobs that a window has to offer; below that, what is behind full tenants is looked at
 PROBE: Final = 8  #: jobs that are looked at first where the last claim found the head blocked
 FEW: Final = 2  #: classes that are read without looking first whether any job of them is queued
-IN_LANE: Final = 3  #: jobs of a lane that are read at least: the second of one tenant may come before that of another
+IN_LANES: Final = (3, 8, ENOUGH, WINDOW)  #: jobs of a lane that are read: the more, the fewer lanes there are
 LANES: Final = ENOUGH  #: the first ENOUGH jobs of a class are in the lanes whose heads are the first ENOUGH
 
 _jobs = schema.jobs
@@ -47,37 +47,58 @@ def _is_due(jobs: sa.FromClause) -> sa.ColumnElement[bool]:
     )
 
 
-_QUEUED: Final = _columns(_PLACE).where(_is_due(_jobs)).order_by(*_ORDER).limit(sa.bindparam("window"))
-_OF_CLASS: Final = _QUEUED.where(_jobs.c.requirements == sa.bindparam("key"))
+def _first(window: int) -> sa.Select[Any]:
+    return _columns(_PLACE).where(_is_due(_jobs)).order_by(*_ORDER).limit(schema.few(window))
 
 
-def _lane(number: int) -> sa.Select[Any]:
-    """The first jobs of one tenant in a class."""
-    whole = _OF_CLASS.where(_jobs.c.tenant == sa.bindparam(f"tenant{number}")).subquery(f"lane{number}")
-    return sa.select(*whole.c)
+def _first_of_class(window: int) -> sa.Select[Any]:
+    return _first(window).where(_jobs.c.requirements == sa.bindparam("key"))
 
 
-_OF_LANES: Final = sa.union_all(*(_lane(number) for number in range(LANES)))
+#: Short, since psycopg reads a statement of more than four thousand characters anew each time.
+_DUE: Final = (
+    "WITH due AS NOT MATERIALIZED (SELECT {columns} FROM jobs WHERE status = {queued} AND priority > {floor}"
+    " AND not_before <= :now AND requirements = :key) {lanes}"
+)
+_LANE: Final = (
+    "SELECT * FROM (SELECT * FROM due WHERE tenant = :{name} ORDER BY priority DESC, vt, id LIMIT {n}) {name}"
+)
+
+
+def _of_lanes(window: int) -> sa.TextualSelect:
+    """The first jobs of some tenants in a class."""
+    names = [f"tenant{number}" for number in range(LANES)]
+    lanes = " UNION ALL ".join(_LANE.format(name=name, n=window) for name in names)
+    due = _DUE.format(columns=", ".join(_PLACE), queued=schema.QUEUED, floor=schema.FLOOR, lanes=lanes)
+    values = [sa.bindparam(name, type_=_jobs.c.tenant.type) for name in ("key", *names)]
+    return sa.text(due).bindparams(*values).columns(*(_jobs.c[name] for name in _PLACE))
 
 
 def _heads() -> sa.Select[Any]:
-    """The first job of each tenant in a class. Their ids are found before the jobs are looked up, or PostgreSQL would
-    compare them with every job."""
-    of_class = _jobs.c.requirements == sa.bindparam("key")
-    tenants = known.hops(_jobs.c.tenant, of_class, then=_ORDER)
-    lane = _jobs.alias("lane")
-    first = (
+    """The first job of each tenant in a class, found by hopping from lane to lane along the index. Hops may end on jobs
+    that have sunk, since to look for others would be to read all of those."""
+    lane, after = _jobs.alias("lane"), _jobs.alias("after")
+    next_id = (
         sa.select(lane.c.id)
-        .where(_is_due(lane), lane.c.requirements == sa.bindparam("key"), lane.c.tenant == tenants.c.key)
-        .order_by(lane.c.priority.desc(), lane.c.vt, lane.c.id)
-        .limit(1)
-        .correlate(tenants)
-        .scalar_subquery()
+        .where(
+            lane.c.status == schema.QUEUED,
+            lane.c.requirements == sa.bindparam("key"),
+            lane.c.not_before <= sa.bindparam("now"),
+        )
+        .order_by(lane.c.tenant, lane.c.priority.desc(), lane.c.vt, lane.c.id)
+        .limit(schema.few(1))
     )
-    heads = sa.select(first.label("id")).where(tenants.c.key.is_not(None)).cte("heads").prefix_with("MATERIALIZED")
-    return _columns(_PLACE).join_from(heads, _jobs, _jobs.c.id == heads.c.id)
+    heads = _columns(_PLACE).where(_jobs.c.id == next_id.scalar_subquery()).cte("heads", recursive=True)
+    following = next_id.where(lane.c.tenant > heads.c.tenant).correlate(heads).scalar_subquery()
+    heads = heads.union_all(
+        sa.select(*(after.c[name] for name in _PLACE)).join_from(heads, after, after.c.id == following)
+    )
+    return sa.select(*(heads.c[name] for name in _PLACE)).where(heads.c.priority > schema.FLOOR)
 
 
+_FIRST: Final = {window: _first(window) for window in (PROBE, WINDOW)}
+_OF_CLASS: Final = _first_of_class(WINDOW)
+_OF_LANES: Final = {window: _of_lanes(window) for window in IN_LANES}
 _HEADS: Final = _heads()
 _REST: Final = _columns(_MORE).where(_jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 
@@ -101,15 +122,12 @@ class Seen:
         """What placement sees of these rows. A candidate only changes with its priority and the number of its attempts;
         one that was just taken by another gateway may be missing."""
         last = self._last
-        new = [row for row in queued if _version(row) not in last]
+        versions = [(row.id, row.attempts, row.priority) for row in queued]
+        new = [row for row, version in zip(queued, versions, strict=True) if version not in last]
         made = {row.id: _candidate(row, more) for row, more in _with_more(tx, new)}
-        found = [(_version(row), last.get(_version(row)) or made.get(row.id)) for row in queued]
+        found = [(version, last.get(version) or made.get(version[0])) for version in versions]
         self._last = seen = {version: candidate for version, candidate in found if candidate is not None}
         return list(seen.values())
-
-
-def _version(row: rows.Row) -> tuple[str, int, int]:
-    return row.id, row.attempts, row.priority
 
 
 def _with_more(tx: statements.Transaction, queued: Sequence[rows.Row]) -> list[tuple[rows.Row, rows.Row]]:
@@ -192,7 +210,7 @@ class _Look:
         return seen, head, is_deep
 
     def _first(self, window: int) -> Sequence[rows.Row]:
-        return self.tx.execute(_QUEUED, {"now": self.now, "window": window}).all()
+        return self.tx.execute(_FIRST[window], {"now": self.now}).all()
 
     def queued(self, accepts: Set[str]) -> Sequence[str]:
         """Which of these classes may have queued jobs."""
@@ -223,7 +241,7 @@ class _Look:
 
     def _of_window(self, key: str) -> Sequence[rows.Row]:
         """The same by one window, unless full tenants have most of it."""
-        seen = self.tx.execute(_OF_CLASS, self._values(key, WINDOW)).all()
+        seen = self.tx.execute(_OF_CLASS, {"now": self.now, "key": key}).all()
         kept = self.runnable(seen)
         return self._of_lanes(key) if len(seen) == WINDOW and len(kept) < ENOUGH else kept
 
@@ -232,17 +250,17 @@ class _Look:
         deeper: a tenant with a larger share may have most of what is next."""
         heads = [row for row in self.tx.execute(_HEADS, {"key": key, "now": self.now}) if self._has_room(row)]
         heads.sort(key=_fair)
-        each = max(IN_LANE, 2 * WINDOW // max(1, len(heads)))
+        each = next(window for window in IN_LANES if window * len(heads) >= WINDOW or window == WINDOW)
         lanes: dict[str, Sequence[rows.Row]] = {row.tenant: [row] for row in heads}
         lanes.update(self._lanes(key, [row.tenant for row in heads[:LANES]], each))
-        merged = _merge(list(lanes.values()))
+        merged = _in_order(lanes)
         last = _fair(merged[ENOUGH - 1]) if len(merged) >= ENOUGH else None
         cut = [
             name for name, lane in lanes.items() if len(lane) == each and last is not None and _fair(lane[-1]) < last
         ]
         if cut:
             lanes.update(self._lanes(key, cut, ENOUGH))
-            merged = _merge(list(lanes.values()))
+            merged = _in_order(lanes)
         return self.runnable(merged)
 
     def _lanes(self, key: str, tenants: Sequence[str], each: int) -> Mapping[str, Sequence[rows.Row]]:
@@ -251,15 +269,12 @@ class _Look:
             return {}
         names = {f"tenant{number}": tenant for number, tenant in enumerate([*tenants, *[None] * LANES][:LANES])}
         lanes: dict[str, list[rows.Row]] = {tenant: [] for tenant in tenants}
-        for row in self.tx.execute(_OF_LANES, {**self._values(key, each), **names}):
+        for row in self.tx.execute(_OF_LANES[each], {"now": self.now, "key": key, **names}):
             lanes[row.tenant].append(row)
         return lanes
 
     def _has_room(self, row: rows.Row) -> bool:
         return self.room.get(row.tenant, 1) > 0
-
-    def _values(self, key: str, window: int) -> dict[str, Any]:
-        return {"now": self.now, "window": window, "key": key}
 
 
 def _warm_behind(slots: Sequence[model.Slot], at_head: Set[str]) -> list[str]:
@@ -267,9 +282,15 @@ def _warm_behind(slots: Sequence[model.Slot], at_head: Set[str]) -> list[str]:
     return sorted({key for slot in slots if at_head.isdisjoint(slot.warm) for key in slot.warm})[:WARM_CLASSES]
 
 
-def _merge(windows: Sequence[Sequence[rows.Row]]) -> list[rows.Row]:
+def _merge(windows: Sequence[Sequence[rows.Row]]) -> Sequence[rows.Row]:
+    if len(windows) == 1:
+        return windows[0]
     merged = heapq.merge(*windows, key=_fair)
     return [row for row, _ in zip(merged, range(WINDOW), strict=False)]
+
+
+def _in_order(lanes: Mapping[str, Sequence[rows.Row]]) -> list[rows.Row]:
+    return sorted((row for lane in lanes.values() for row in lane), key=_fair)[:WINDOW]
 
 
 def _fair(row: rows.Row) -> tuple[int, float, str]:
