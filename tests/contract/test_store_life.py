@@ -186,6 +186,20 @@ async def test_a_locked_database_is_unavailable_until_it_is_free(
     await kit.submit_one(impatient_store, clock)
 
 
+async def test_who_waits_for_a_lock_keeps_nobody_else_waiting(tmp_path: Path, clock: kit.Clock) -> None:
+    """A unit that cannot begin at once leaves the event loop alone: all else goes on, and it is run in the end."""
+    store = await open_store(f"sqlite:///{tmp_path}/gateway.db", clock=clock)
+    first = await kit.submit_one(store, clock)
+    with contextlib.closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(kit.submit_one(store, clock))
+        assert (await store.jobs.get(kit.TENANT, first.id)).id == first.id
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+    assert (await store.jobs.get(kit.TENANT, (await waiting).id)).status is JobStatus.QUEUED
+    await store.close()
+
+
 def test_what_sqlite_answered_is_on_the_disk(tmp_path: Path) -> None:
     """Not only in the write-ahead log's file: each commit waits for the disk."""
     engine = engines.backend(f"sqlite:///{tmp_path}/gateway.db").engine

@@ -59,11 +59,13 @@ class Fails:
     run: units.Units
     after: int
 
-    async def __call__(self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None, /) -> units.T:
+    async def __call__(
+        self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None, /, *, quick: bool
+    ) -> units.T:
         if self.after == 0:
             raise errors.StoreUnavailable("The disk is full.")
         self.after -= 1
-        return await self.run.write(submit)
+        return await self.run.write(submit, quick=quick)
 
 
 @contextlib.asynccontextmanager

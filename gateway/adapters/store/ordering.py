@@ -18,17 +18,18 @@ from gateway.domain import errors, model
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.states import JobStatus
 
-IN_THREAD: Final = 16  #: an order of more jobs is made ready off the event loop
-PACK_IN_THREAD: Final = 64 * 1024  #: so is one whose graphs are longer together: they may be compressed
+SMALL: Final = 16  #: an order of more jobs is made ready, and written, off the event loop
+SMALL_BYTES: Final = 64 * 1024  #: so is one whose graphs are longer together: they may be compressed
 
 _log = structlog.get_logger("gateway.store")
 
 
 class Submitting(Protocol):
-    """Runs a unit that queues jobs, and claims for them in the same transaction when there is an offer."""
+    """Runs a unit that queues jobs (`quick`: few), and claims for them in the same transaction when there is an
+    offer."""
 
     def __call__(
-        self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None, /
+        self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None, /, *, quick: bool
     ) -> Awaitable[units.T]: ...
 
 
@@ -77,14 +78,12 @@ class Ordering:
     async def submit(self, jobs: Sequence[model.NewJob], terms: Terms) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         now = self._clock()
-        if len(jobs) > IN_THREAD or sum(len(job.graph) for job in jobs) > PACK_IN_THREAD:
-            ready = await asyncio.to_thread(self._ready, jobs, terms, now)
-        else:
-            ready = self._ready(jobs, terms, now)
+        small = len(jobs) <= SMALL and sum(len(job.graph) for job in jobs) <= SMALL_BYTES
+        ready = self._ready(jobs, terms, now) if small else await asyncio.to_thread(self._ready, jobs, terms, now)
         if ready.later:
             await self._in_the_background(self._write_large(ready, terms, now))
         else:
-            await self._write_first(ready, terms, now)
+            await self._write_first(ready, terms, now, small=small)
         return ready.queued
 
     async def close(self) -> None:
@@ -115,10 +114,12 @@ class Ordering:
             order=order, needed=needed, later=later, bodies=[part.pack() for part in later], queued=tuple(queued)
         )
 
-    async def _write_first(self, ready: _Ready, terms: Terms, now: float) -> slices.Turns:
+    async def _write_first(self, ready: _Ready, terms: Terms, now: float, *, small: bool = False) -> slices.Turns:
         """Take the order, with its first slice."""
         ask = None if terms.offer is None else functools.partial(terms.offer, ready.needed)
-        turns = await self._submitting(lambda tx: submission.submit(tx, ready.order, self._depth, now=now), ask)
+        turns = await self._submitting(
+            lambda tx: submission.submit(tx, ready.order, self._depth, now=now), ask, quick=small
+        )
         self._known.add(ready.needed)
         terms.written()
         return turns
@@ -142,7 +143,7 @@ class Ordering:
         needed = {key: ready.needed[key] for key in {job["requirements"] for job in part.jobs}}
         ask = None if terms.offer is None else functools.partial(terms.offer, needed)
         async with self._slice:
-            await self._submitting(lambda tx: slices.write_taken(tx, ready.order.id, part, turns), ask)
+            await self._submitting(lambda tx: slices.write_taken(tx, ready.order.id, part, turns), ask, quick=False)
         self._known.add(needed)
         terms.written()
 

@@ -70,19 +70,22 @@ class Queue:
         """Give queued jobs to idle workers, in one transaction."""
         paused = await self._pauses.all()
         ask = claims.Ask(slots=slots, choose=choose, now=now, new_id=new_id, boot=self._boot, paused=paused)
-        claimed = await self._run.write(self._claiming(ask))
+        claimed = await self._run.write(self._claiming(ask), quick=True)
         self._bell.claimed(claimed.claims)
         return claimed
 
     def _claiming(self, ask: claims.Ask) -> units.Unit[model.Claimed]:
         return lambda tx: claims.claim(tx, ask, self._seen, self._owners)
 
-    async def submitting(self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None) -> units.T:
-        """Run a unit that queues jobs, and claim for them in the same transaction when there is an offer."""
+    async def submitting(
+        self, submit: units.Unit[units.T], offer: Callable[[], ports.Offer | None] | None, *, quick: bool
+    ) -> units.T:
+        """Run a unit that queues jobs (`quick`: few), and claim for them in the same transaction when there is an
+        offer."""
         paused = self._pauses.now  # dispatch asks each second; an order never waits for it
         offered = offer() if offer is not None and paused is not None and self._run.grouped else None
         if offered is None or paused is None:
-            return await self._run.write(submit)
+            return await self._run.write(submit, quick=quick)
         ask = claims.Ask(
             slots=offered.slots,
             choose=offered.choose,
@@ -92,7 +95,7 @@ class Queue:
             paused=paused,
         )
         try:
-            submitted, claimed = self._run.write_together(submit, self._claiming(ask))
+            submitted, claimed = self._run.write_together(submit, self._claiming(ask), quick=quick)
         except errors.StoreUnavailable:
             offered.given(_NOTHING)
             raise
@@ -115,20 +118,24 @@ class Queue:
     async def mark_posted(self, attempt: model.AttemptId, *, at: float, node_errors: Mapping[str, object]) -> None:
         """Keep what only the answer to POST told; LeaseLost."""
         told = dict(node_errors) or None
-        await self._run.write(lambda tx: settling.mark_posted(tx, attempt, at=at, node_errors=told, boot=self._boot))
+        await self._run.write(
+            lambda tx: settling.mark_posted(tx, attempt, at=at, node_errors=told, boot=self._boot), quick=True
+        )
 
     async def add_outputs(
         self, attempt: model.AttemptId, outputs: Sequence[model.NewOutput]
     ) -> tuple[model.Output, ...]:
         """Record outputs of an attempt that still runs; LeaseLost."""
-        made, hooked = await self._run.write(lambda tx: settling.add_outputs(tx, attempt, outputs, boot=self._boot))
+        made, hooked = await self._run.write(
+            lambda tx: settling.add_outputs(tx, attempt, outputs, boot=self._boot), quick=True
+        )
         if hooked:
             self._bell.ring()
         return made
 
     async def settle(self, attempt: model.AttemptId, ending: model.Ending) -> model.Job:
         """End an attempt and follow the edge it means for the job; LeaseLost."""
-        job = await self._run.write(lambda tx: settling.settle(tx, attempt, ending, boot=self._boot))
+        job = await self._run.write(lambda tx: settling.settle(tx, attempt, ending, boot=self._boot), quick=True)
         self._bell.changed([job])
         return job
 
