@@ -45,7 +45,7 @@ def test_it_stops_also_while_a_server_that_keeps_ending_waits_for_its_restart(tm
         gateway.ready()
         for ended in range(1, 5):  # each pause is twice as long as the one before
             os.kill(until(gateway.server, "a server"), signal.SIGKILL)
-            gateway.says(r'("event":"server_ended"[\s\S]*){%d}' % ended)
+            gateway.says(r'("event":"server_ended"[\s\S]*)' + f"{{{ended}}}")
         family = list(gateway.children())
         assert gateway.stop() == 0
         assert alive(family) == []
