@@ -73,14 +73,14 @@ class LocalWorker:
     async def _live(self) -> tuple[float, int]:
         """One process from start to end: how long it lived, and its exit status."""
         logfile.rotate(self.spec.log, over=logfile.MOST_BYTES)
-        self._again.clear()
-        self._asked = None
+        self._served()
         try:
             self.spec = plan.at_free_port(self.spec)
             self._child = running = await child.spawn(self.spec.command)
         except errors.ConfigError as error:  # no process, port or file left: that may pass
             _log.error("worker_not_started", worker=self.spec.id, reason=error.message)
             return 0.0, NOT_STARTED
+        self._served()  # who asked while it was being started has a new process
         self._meter = meter.CpuMeter(running.pid, gpu_busy=gpus.Utilisation(self.spec.gpu))
         self.state, self.started_at, self.failure, self.log_tail = State.RUNNING, time.time(), None, None
         began = time.monotonic()
@@ -88,6 +88,11 @@ class LocalWorker:
         status = await running.ended()
         self._child = self._meter = None
         return time.monotonic() - began, status
+
+    def _served(self) -> None:
+        """Nobody waits for a new process any more."""
+        self._again.clear()
+        self._asked = None
 
     async def _after(self, record: restarts.Record, lived: float, status: int) -> restarts.Record:
         """Wait until it is time for the next process; returns the record it starts with."""

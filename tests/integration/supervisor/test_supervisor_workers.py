@@ -88,6 +88,20 @@ async def test_a_person_need_not_wait_for_the_delay(tmp_path: Path) -> None:
         await until(lambda: one.restarts == 1 and one.state is worker.State.WAITING)
 
 
+async def test_who_asks_for_a_restart_while_it_starts_gets_that_very_process(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\nraise SystemExit(7)"
+    one = worker.LocalWorker(spec=spec(tmp_path, waits), policy=PATIENT)
+    async with living(one):
+        await asyncio.sleep(0)  # its start has begun, and there is no process yet
+        assert (one.state, one.as_dict()["pid"]) == (worker.State.STOPPED, None)
+        one.restart("a person asked")
+        await until(lambda: one.as_dict()["pid"])
+        go.touch()
+        await until(lambda: one.state is worker.State.WAITING)
+        assert (one.last_exit, one.restarts) == ("it ended with status 7", 0)
+
+
 async def test_a_worker_that_was_stopped_is_not_started_again(tmp_path: Path) -> None:
     one = worker.LocalWorker(spec=spec(tmp_path, SLEEP), policy=QUICK)
     async with living(one) as task:
