@@ -113,21 +113,27 @@ def version_of(folder: Path) -> str | None:
 
 async def _flags(folder: Path, python: str) -> frozenset[str]:
     """Ask ComfyUI itself: it answers `--help` before it touches PyTorch."""
-    process = await asyncio.create_subprocess_exec(
-        *(python, "main.py", "--help"),
-        cwd=folder,
-        env=environment(os.environ, visible=None, mark=""),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(python, "main.py", "--help"),
+            cwd=folder,
+            env=environment(os.environ, visible=None, mark=""),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except OSError as error:
+        way_out = "mend it, or say which Python runs ComfyUI with --comfyui-python"
+        raise errors.ConfigError(f"{python} cannot be run: {error.strerror}; {way_out}") from None
     try:
         async with asyncio.timeout(_HELP_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise errors.ConfigError(f"{python} main.py --help in {folder} did not answer") from None
+    finally:
+        if process.returncode is None:  # also where we are told to stop meanwhile
+            process.kill()
+            await process.wait()
     text = output.decode("utf-8", "replace")
     flags = frozenset(re.findall(r"(?<![\w-])--[a-z0-9][a-z0-9_-]*", text))
     if process.returncode != 0 or not {"--listen", "--port"} <= flags:

@@ -131,6 +131,22 @@ def test_wrong_ways_to_start_it_are_told(tmp_path: Path, arguments: tuple[str, .
     assert "Traceback" not in found.stderr
 
 
+def test_a_python_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "ComfyUI"
+    shutil.copytree(FAKE, folder)
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("no program")
+    for command in ("up", "doctor"):
+        arguments = (command, "--port", "0", "--data-dir", str(tmp_path / "data"), "--comfyui", str(folder))
+        found = call(tmp_path, *arguments, more={"COLUMNS": "500"})
+        said = " ".join((found.stdout + found.stderr).split())
+        assert found.returncode in {1, 2}
+        assert f"{python} cannot be run: Permission denied" in said
+        assert "--comfyui-python" in said
+        assert "Traceback" not in said
+
+
 def test_a_comfyui_brings_its_own_python(tmp_path: Path) -> None:
     """The environment in its folder is used, as its own path: a link that is followed is another environment."""
     folder = tmp_path / "ComfyUI"
