@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks import cases, estimates, fairness, far, peers, scale, scheduling
+from benchmarks import batches, cases, estimates, fairness, far, peers, scale, scheduling
 from benchmarks.figures import Figure, Scale
 
 
@@ -27,6 +27,7 @@ CASES: Final[Mapping[str, Case]] = {
     "memory": Case(measure=cases.memory, seconds=20),
     "tenants": Case(measure=fairness.tenants, seconds=30),
     "interactive": Case(measure=fairness.interactive, seconds=75),
+    "batches": Case(measure=batches.batches, seconds=35),
     "checkpoints": Case(measure=scheduling.checkpoints, seconds=330),
     "speeds": Case(measure=scheduling.speeds, seconds=75),
     "peers": Case(measure=peers.peers, seconds=180),

@@ -91,6 +91,7 @@ class Scale:
     crowd: int = 3000  #: jobs of the tenant that came first
     few: int = 50  #: jobs of the one that came after it
     interactive: int = 400
+    batch: int = 5000
 
 
 QUICK: Final = Scale(
@@ -107,4 +108,5 @@ QUICK: Final = Scale(
     crowd=300,
     few=20,
     interactive=60,
+    batch=500,
 )

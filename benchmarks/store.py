@@ -3,6 +3,9 @@
 A submit is one job with a 2 kB graph, from 16 callers at once. A run is what dispatch does with a job: claim, mark it
 posted, record an output, settle, on 8 workers at once. CPU is the whole process's, threads included; a PostgreSQL
 server's own is not in it.
+
+While a batch is queued, a worker asks for work again and again and takes nothing, its tenant orders single jobs, and
+somebody sleeps for a millisecond: `longest` is the longest that each of them waited, the median of three batches.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import gc
+import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -33,6 +39,8 @@ RESULTS = Path("bench-results/store.json")
 GRAPH = orjson.dumps({str(n): {"class_type": "KSampler", "inputs": {"text": "x" * 180}} for n in range(8)})
 CALLERS = 16
 WORKERS = 8
+BATCH = 5000
+BATCHES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,7 @@ class Figure:
     what: str
     per_second: float
     cpu_ms: float  #: of this process, each
+    longest_ms: float | None = None  #: that others waited meanwhile
 
 
 @dataclass(slots=True)
@@ -57,9 +66,12 @@ class Watch:
     def start(cls) -> Watch:
         return cls(time.perf_counter(), time.process_time())
 
-    def figure(self, engine: str, depth: int, what: str, n: int) -> Figure:
+    def figure(self, engine: str, depth: int, what: str, n: int, *, longest: float | None = None) -> Figure:
         wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-        return Figure(engine=engine, depth=depth, what=what, per_second=n / wall, cpu_ms=cpu * 1000 / n)
+        longest_ms = None if longest is None else longest * 1000
+        return Figure(
+            engine=engine, depth=depth, what=what, per_second=n / wall, cpu_ms=cpu * 1000 / n, longest_ms=longest_ms
+        )
 
 
 def order(**fields: object) -> model.NewJob:
@@ -115,6 +127,46 @@ async def repeat(call: Callable[[], Awaitable[object]], n: int) -> None:
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
 
 
+async def longest(call: Callable[[], Awaitable[object]], until: asyncio.Event) -> float:
+    """The longest that one of these calls took, of those made until then."""
+    found = 0.0
+    while not until.is_set():
+        begin = time.perf_counter()
+        await call()
+        found = max(found, time.perf_counter() - begin)
+        await asyncio.sleep(0.001)
+    return found
+
+
+async def batches(store: ports.Store, slots: list[model.Slot]) -> dict[str, float]:
+    """Queue batches; the longest that others took meanwhile."""
+
+    async def claim() -> None:
+        await store.queue.claim(slots, lambda _candidates, _slots: (), now=time.time(), new_id=kit.new_id)
+
+    async def submit() -> None:
+        await store.jobs.submit([order()], queue_limit=10**6)
+
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "claim": claim,
+        "submit": submit,
+        "sleep of 1 ms": lambda: asyncio.sleep(0.001),
+    }
+    waited: list[list[float]] = []
+    for _ in range(BATCHES):
+        jobs = [
+            order(batch_index=index, priority=model.BATCH_PRIORITY, template="sdxl", inputs={"seed": index})
+            for index in range(BATCH)
+        ]
+        done = asyncio.Event()
+        others = asyncio.gather(*(longest(call, done) for call in calls.values()))
+        await store.jobs.submit(jobs, batch=kit.new_batch(kit.Clock(time.time())), queue_limit=10**6)
+        done.set()
+        waited.append(await others)
+        gc.collect()
+    return {name: statistics.median(times) for name, times in zip(calls, zip(*waited, strict=True), strict=True)}
+
+
 async def measure(engine: str, url: str, *, jobs: int, depth: int) -> AsyncIterator[Figure]:
     """All figures of one engine at one depth of the queue."""
     store = await open_store(url, clock=time.time)
@@ -139,6 +191,12 @@ async def measure(engine: str, url: str, *, jobs: int, depth: int) -> AsyncItera
     listed = model.JobFilter()
     await repeat(lambda: store.jobs.page(kit.TENANT, listed, limit=20, cursor=None), jobs // 4)
     yield watch.figure(engine, depth, "page of 20", jobs // 4)
+    gc.collect()
+    gc.freeze()  # as the server does: what is there to stay is not looked through
+    watch = Watch.start()
+    for name, seconds in (await batches(store, slots)).items():
+        what = f"batch of {BATCH:,}: {name}"
+        yield watch.figure(engine, depth, what, BATCH * BATCHES, longest=seconds)
     await store.close()
 
 
@@ -169,10 +227,11 @@ async def measure_all(*, jobs: int, depths: list[int], engines: list[str]) -> li
 def table(figures: list[Figure]) -> Table:
     """The figures for people."""
     shown = Table(box=box.SIMPLE_HEAD)
-    for column in ("engine", "queued", "what", "per second", "CPU ms each"):
+    for column in ("engine", "queued", "what", "per second", "CPU ms each", "longest ms"):
         shown.add_column(column, justify="left" if column in {"engine", "what"} else "right")
     for figure in figures:
-        numbers = (f"{figure.per_second:,.0f}", f"{figure.cpu_ms:.3f}")
+        waited = "" if figure.longest_ms is None else f"{figure.longest_ms:.1f}"
+        numbers = (f"{figure.per_second:,.0f}", f"{figure.cpu_ms:.3f}", waited)
         shown.add_row(figure.engine, f"{figure.depth:,}", figure.what, *numbers)
     return shown
 
@@ -184,6 +243,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, action="append", help="default: 0 and 10,000")
     parser.add_argument("--engine", action="append", choices=["SQLite", "PostgreSQL"])
     given = parser.parse_args()
+    sys.setswitchinterval(0.0005)  # as the server does
     figures = asyncio.run(
         measure_all(
             jobs=given.jobs, depths=given.depth or [0, 10_000], engines=given.engine or ["SQLite", "PostgreSQL"]

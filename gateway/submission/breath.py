@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-SECONDS: Final = 0.001  #: that one request works at a stretch, about
+SECONDS: Final = 0.0005  #: that one request works at a stretch, about
 
 
 class Breath:
