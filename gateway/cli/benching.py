@@ -17,6 +17,7 @@ from gateway.cli import (
     interrupts,
     ordering,
     output,
+    placing,
     shapes,
     tallying,
     workload,
@@ -27,8 +28,6 @@ _STREAMS = 200  #: jobs that are followed at once; the others are behind them in
 _COLD_AND_WARM = 2  #: jobs before the others, for each worker: one loads the models, one shows how long a run takes
 _TAKES_WORK = frozenset({"idle", "busy"})
 _GONE = "gone"  #: the status of a job that the gateway has forgotten before its end was seen
-_CANCEL_TRIES = 5  #: with a second between two, while the gateway says that it cannot now
-_LATER = frozenset({429, 502, 503, 504})  #: statuses that pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,8 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
         stop.gentle = True
         first = _COLD_AND_WARM * workers if wish.warm_up is None else wish.warm_up
         tally = tallying.Tally(total=first + wish.n)
-        orders = bench_orders.Orders(gateway=gateway, load=load, stop=stop, tell=screen.note)
+        desk = placing.Desk(gateway=gateway, mark=bench_orders.MARK, tell=screen.note, stop=stop.asked)
+        orders = bench_orders.Orders(desk=desk, load=load)
         run = _Run(gateway=gateway, orders=orders, tally=tally, stop=stop)
         _tell_begin(screen, load.name, first, wish.n)
         canceling = asyncio.create_task(run.cancel_all(screen))
@@ -137,7 +137,7 @@ class _Run:
                 self.gateway.job(job.id), job
             )  # with its estimate, which an order's answer lacks
         if self.stop.asked.is_set():
-            await self._cancel(job.id)
+            await placing.cancel(self.gateway, job.id)
         async with self.streams:
             if isinstance(self.trouble, failures.Unreachable):
                 return None  # there is nobody to follow it with
@@ -163,30 +163,7 @@ class _Run:
         why = "" if self.trouble is None else "Something went wrong. "
         what = f"Canceling what was ordered and has not ended ({len(ordered)})"
         screen.note(f"{why}{what}; press Ctrl-C again to leave at once.", style="yellow")
-        for number, job_id in enumerate(ordered):
-            try:
-                await self._cancel(job_id)
-            except failures.CommandFailed as error:
-                left = f"{len(ordered) - number} of {len(ordered)}"
-                screen.note(f"{left} could not be canceled and go on: {error.message}", style="yellow")
-                return
-
-    async def _cancel(self, job_id: str) -> None:
-        """Ask for a job's end; what has ended meanwhile, or is gone, is no trouble."""
-        for left in reversed(range(_CANCEL_TRIES)):
-            try:
-                await self.gateway.cancel(job_id)
-            except failures.Unreachable as lost:
-                if not lost.sent or not left:
-                    raise
-            except failures.Refused as refused:
-                if refused.http_status == 404:
-                    return
-                if refused.http_status not in _LATER or not left:
-                    raise
-            else:
-                return
-            await asyncio.sleep(1.0)
+        await placing.cancel_all(self.gateway, ordered, lambda text: screen.note(text, style="yellow"))
 
 
 async def _unless_gone(asked: Awaitable[shapes.Job], otherwise: shapes.Job) -> shapes.Job:

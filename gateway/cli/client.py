@@ -24,7 +24,7 @@ _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _SILENCE_SECONDS = 45.0  #: a stream says something every 15 seconds
 _PATIENCE_SECONDS = 20.0  #: how long a gateway that was met before may be away
-_LATER = frozenset({502, 503, 504})  #: statuses that pass
+LATER = frozenset({502, 503, 504})  #: statuses that pass
 _PAGE = 100
 _CHUNK = 1 << 18
 
@@ -121,16 +121,16 @@ class Gateway:
         body = {"inputs": dict(inputs), **about}
         return shapes.Job.of(await self._post(f"/v1/templates/{quote(name, safe='')}/jobs", body, key=key))
 
-    async def order_workflow(self, workflow: Any, about: Mapping[str, Any], *, key: str | None = None) -> shapes.Job:
+    async def order_workflow(self, workflow: Any, about: Mapping[str, Any], key: str | None = None) -> shapes.Job:
         """Order one job of an API-format graph."""
         return shapes.Job.of(await self._post("/api/v2/jobs", {"workflow": workflow, **about}, key=key))
 
     async def order_copies(
-        self, name: str, inputs: Mapping[str, Any], about: Mapping[str, Any], *, n: int
+        self, name: str, inputs: Mapping[str, Any], about: Mapping[str, Any], *, n: int, key: str | None = None
     ) -> Sequence[str]:
         """Order one template n times, with the seeds seed, seed + 1, …: all or none. Returns the jobs' ids."""
         body = {"template": name, "inputs": dict(inputs), "n": n, **about}
-        return [str(job) for job in (await self._post("/v1/batches", body))["job_ids"]]
+        return [str(job) for job in (await self._post("/v1/batches", body, key=key))["job_ids"]]
 
     # Jobs.
 
@@ -323,7 +323,7 @@ class Gateway:
                 if time.monotonic() >= deadline or (lost.sent and method == "POST"):
                     raise
             except failures.Refused as refused:  # it stops, or starts, or its store is away for a moment
-                if time.monotonic() >= deadline or refused.http_status not in _LATER or method == "POST":
+                if time.monotonic() >= deadline or refused.http_status not in LATER or method == "POST":
                     raise
             await asyncio.sleep(0.25)
 

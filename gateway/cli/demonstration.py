@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.adapters import templates as folders
-from gateway.cli import board, client, failures, files, interrupts, ordering, output, own_gateway
+from gateway.cli import board, client, failures, files, interrupts, ordering, output, own_gateway, placing
 from gateway.domain.templates import binding
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def play(wish: Wish, screen: output.Screen) -> int:
         await own_gateway.workers_ready(gateway, wish.workers)
         screen.note(f"Ready at {url} after {output.duration(time.monotonic() - began)}.\n", style="")
         async with board.shown(screen.err) as lines:
-            results = await _jobs(gateway, wish, lines, stop)
+            results = await _jobs(ordering.desk(gateway, stop, screen), wish, lines, stop)
         rows = lines
     if stop.asked.is_set():
         return failures.INTERRUPTED
@@ -72,9 +72,7 @@ async def play(wish: Wish, screen: output.Screen) -> int:
     return failures.DONE if good else failures.FAILED
 
 
-async def _jobs(
-    gateway: client.Gateway, wish: Wish, lines: board.Board, stop: interrupts.Interrupts
-) -> list[ordering.Result]:
+async def _jobs(at: placing.Desk, wish: Wish, lines: board.Board, stop: interrupts.Interrupts) -> list[ordering.Result]:
     """Three templates; the contact sheet shows what the first two made."""
     saving = ordering.Saving(folder=wish.out, replace=True)
     photo = folders.builtin_folder() / "assets" / "harbour.png"
@@ -83,20 +81,20 @@ async def _jobs(
         _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=soft_light", "amount=0.8")),
         _Step(template="edit", told_by="tone", words=(f"image={photo}", "tone=multiply", "amount=0.9")),
     )
-    orders = [await _placed(gateway, wish, step) for step in steps]
-    made = await ordering.watch(gateway, orders, lines, stop, saving)
+    orders = [await _placed(at, wish, step, stop) for step in steps]
+    made = await ordering.watch(at.gateway, orders, lines, stop, saving)
     pictures = [output.id for result in made for output in result.job.outputs]
     if len(pictures) < 4 or stop.asked.is_set():
         return made
     chosen = {f"image_{number}": binding.reference(asset) for number, asset in enumerate(pictures[1:5], 1)}
-    job = await gateway.order_template("contact-sheet", chosen, {})
-    sheet = ordering.Order(name="contact-sheet", told_by=None, job_ids=(job.id,), alone=True)
-    return [*made, *await ordering.watch(gateway, [sheet], lines, stop, saving)]
+    job = await at.one(lambda about, key: at.gateway.order_template("contact-sheet", chosen, about, key=key), {})
+    sheet = ordering.Order(name="contact-sheet", told_by=None, job_ids=() if job is None else (job.id,), alone=True)
+    return [*made, *await ordering.watch(at.gateway, [sheet], lines, stop, saving)]
 
 
-async def _placed(gateway: client.Gateway, wish: Wish, step: _Step) -> ordering.Order:
-    order = await ordering.place(gateway, ordering.Wish(what=step.template, words=step.words, n=step.n, out=wish.out))
-    return dataclasses.replace(order, told_by=step.told_by)
+async def _placed(at: placing.Desk, wish: Wish, step: _Step, stop: interrupts.Interrupts) -> ordering.Order:
+    wanted = ordering.Wish(what=step.template, words=step.words, n=step.n, out=wish.out)
+    return dataclasses.replace(await ordering.place(at, wanted, stop), told_by=step.told_by)
 
 
 # What is left to see.

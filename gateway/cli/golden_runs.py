@@ -21,6 +21,7 @@ from gateway.cli import (
     ordering,
     output,
     own_gateway,
+    placing,
     shapes,
 )
 from gateway.domain import errors
@@ -146,28 +147,45 @@ async def _run(
     stop: interrupts.Interrupts,
 ) -> list[tuple[Case, ordering.Result | str]]:
     """What became of each: a job, or why it was not ordered."""
-    orders = [await _ordered(gateway, case, screen) for case in cases]
-    placed = [order for order in orders if isinstance(order, ordering.Order)]
     stop.gentle = True
+    orders = await _all_ordered(ordering.desk(gateway, stop, screen), cases, screen)
+    placed = [order for order in orders if isinstance(order, ordering.Order)]
     async with board.shown(screen.err) as lines:
-        made = iter(
-            await ordering.watch(gateway, placed, lines, stop, ordering.Saving(folder=aside), timeout=wish.timeout)
-        )
+        saving = ordering.Saving(folder=aside)
+        made = iter(await ordering.watch(gateway, placed, lines, stop, saving, timeout=wish.timeout))
+    if stop.asked.is_set():
+        return []  # not all were ordered
     return [(case, order if isinstance(order, str) else next(made)) for case, order in zip(cases, orders, strict=True)]
 
 
-async def _ordered(gateway: client.Gateway, case: Case, screen: output.Screen) -> ordering.Order | str:
+async def _all_ordered(at: placing.Desk, cases: Sequence[Case], screen: output.Screen) -> list[ordering.Order | str]:
+    """An order of each, or why there is none; fewer once Ctrl-C is pressed, and none when something goes wrong."""
+    orders: list[ordering.Order | str] = []
+    try:
+        for case in cases:
+            if at.stop.is_set():
+                break
+            orders.append(await _ordered(at, case, screen))
+    except errors.GatewayError:
+        job_ids = [job_id for order in orders if isinstance(order, ordering.Order) for job_id in order.job_ids]
+        await placing.cancel_all(at.gateway, job_ids, at.tell)
+        raise
+    return orders
+
+
+async def _ordered(at: placing.Desk, case: Case, screen: output.Screen) -> ordering.Order | str:
     if case.broken is not None:
         return case.broken
     try:
-        template = await gateway.template(case.template)
+        template = await at.gateway.template(case.template)
         if case.version is not None and template.raw.get("version") != case.version:
             screen.note(f"The gateway's {case.template} is not the one in {case.path.parent}.", style="yellow")
         given = _with_files(case, examples.inputs_of(case.example, template.parameters), template)
-        job = await gateway.order_template(case.template, await inputs.Uploader(gateway=gateway).uploaded(given), {})
+        given = await inputs.Uploader(gateway=at.gateway).uploaded(given)
+        job = await at.one(lambda about, key: at.gateway.order_template(case.template, given, about, key=key), {})
     except (failures.Refused, failures.Wrong) as error:
         return " ".join([error.message, *(f"{fault.parameter or ''}: {fault.message}" for fault in error.faults)])
-    return ordering.Order(name=case.label, told_by=None, job_ids=(job.id,), alone=True)
+    return ordering.Order(name=case.label, told_by=None, job_ids=() if job is None else (job.id,), alone=True)
 
 
 def _with_files(case: Case, given: dict[str, Any], template: shapes.Template) -> dict[str, Any]:

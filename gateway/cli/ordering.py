@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gateway.cli import board, client, failures, files, following, inputs, interrupts, output, shapes
+from gateway.cli import board, client, failures, files, following, inputs, interrupts, output, placing, shapes
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.embedded import reading
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _STREAMS = 48  #: jobs that are followed at once; the others wait their turn in the queue anyway
 _SEED_BITS = 48
+_MARK = "run_order"  #: the metadata key under which a job knows its order
 SIMULATED = "Simulated: a simulator ran this, no model was at work."
 
 T = TypeVar("T")
@@ -83,11 +85,9 @@ class Result:
 async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Screen) -> int:
     """Order, and unless told otherwise wait and save. Returns the exit status."""
     async with client.connect(url, api_key) as gateway, interrupts.watched() as stop:
-        order = await place(gateway, wish)
+        order = await place(desk(gateway, stop, screen), wish, stop)
         if not wish.wait:
-            _show_ids(screen, order)
-            return failures.DONE
-        stop.gentle = True
+            return await _left(gateway, order, stop, screen)
         await _warn_without_workers(gateway, screen)
         async with board.shown(screen.err) as lines:
             results = await watch(gateway, [order], lines, stop, Saving(folder=wish.out), timeout=wish.timeout)
@@ -97,8 +97,17 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
     return failures.DONE if all(result.job.succeeded for result in results) else failures.FAILED
 
 
-async def place(gateway: client.Gateway, wish: Wish) -> Order:
-    """Order what is wished for: a template by its name, a workflow by its file."""
+def desk(gateway: client.Gateway, stop: interrupts.Interrupts, screen: output.Screen) -> placing.Desk:
+    """Where people order: Ctrl-C ends it, and a full queue is an answer."""
+    return placing.Desk(gateway=gateway, mark=_MARK, tell=screen.note, stop=stop.asked, waits=False)
+
+
+async def place(at: placing.Desk, wish: Wish, stop: interrupts.Interrupts) -> Order:
+    """Order what is wished for: a template by its name, a workflow by its file.
+
+    From the first order on Ctrl-C is gentle, so that no job is left that nobody knows of. The order then has the jobs
+    that came before it.
+    """
     if wish.wait:
         files.usable_folder(wish.out)
     about: dict[str, Any] = {"priority": wish.priority}
@@ -107,8 +116,8 @@ async def place(gateway: client.Gateway, wish: Wish) -> Order:
     if wish.metadata:
         about["metadata"] = pairs(wish.metadata, "--metadata")
     if is_workflow(wish.what):
-        return await _workflow(gateway, wish, about)
-    return await _template(gateway, wish, about)
+        return await _workflow(at, wish, about, stop)
+    return await _template(at, wish, about, stop)
 
 
 def is_workflow(what: str) -> bool:
@@ -125,13 +134,17 @@ def pairs(words: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
-async def _template(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any]) -> Order:
-    template = await known_template(gateway, wish.what)
-    given = await inputs.Uploader(gateway=gateway).uploaded(inputs.from_words(wish.words, template.parameters))
+async def _template(at: placing.Desk, wish: Wish, about: Mapping[str, Any], stop: interrupts.Interrupts) -> Order:
+    template = await known_template(at.gateway, wish.what)
+    given = await inputs.Uploader(gateway=at.gateway).uploaded(inputs.from_words(wish.words, template.parameters))
+    stop.gentle = True
     if wish.n == 1:
-        job_ids: Sequence[str] = [(await gateway.order_template(wish.what, given, about)).id]
+        job = await at.one(lambda about, key: at.gateway.order_template(wish.what, given, about, key=key), about)
+        job_ids: Sequence[str] = () if job is None else (job.id,)
     else:
-        job_ids = await gateway.order_copies(wish.what, given, about, n=wish.n)
+        job_ids = await at.copies(
+            lambda about, key: at.gateway.order_copies(wish.what, given, about, n=wish.n, key=key), about, wish.n
+        )
     return Order(name=template.name, told_by=template.seed, job_ids=tuple(job_ids))
 
 
@@ -146,30 +159,48 @@ async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
         raise
 
 
-async def _workflow(gateway: client.Gateway, wish: Wish, about: Mapping[str, Any]) -> Order:
+async def _workflow(at: placing.Desk, wish: Wish, about: Mapping[str, Any], stop: interrupts.Interrupts) -> Order:
     """A graph as it is; with values or `-n`, its parameters are found in it as in a template without a sidecar."""
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
     workflow = read_workflow(wish.what)
     if not wish.words and wish.n == 1:
-        return Order(name=name, told_by=None, job_ids=((await gateway.order_workflow(workflow, about)).id,))
+        stop.gentle = True
+        return Order(name=name, told_by=None, job_ids=tuple(await _graphs(at, [workflow], about)))
     template = building.build(name, graphs.parse_graph(workflow))
     graph, parameters = template.graph, template.parameters
     given = inputs.from_words(wish.words, parameters)
     check(parameters, given)
-    given = await inputs.Uploader(gateway=gateway).uploaded(given)
     seed = shapes.seed_of(parameters)
     if seed is None and wish.n > 1:
         raise failures.Wrong("this workflow has no seed to tell the jobs apart", way_out="order it without -n")
-    first = secrets.randbits(_SEED_BITS) if given.get(seed or "", -1) == -1 else int(given[seed or ""])
-    job_ids: list[str] = []
-    seeds: dict[str, int] = {}
-    for number in range(wish.n):
-        counted = {**given, **({seed: first + number} if seed and (wish.n > 1 or seed in given) else {})}
-        job = await gateway.order_workflow(patched(graph, parameters, counted), about)
-        job_ids.append(job.id)
-        if seed in counted:
-            seeds[job.id] = first + number
+    drawn = given.get(seed or "", -1) == -1
+    first = secrets.randbits(_SEED_BITS) if drawn else int(given[seed or ""])
+    if seed and not drawn:
+        check(parameters, {**given, seed: first + wish.n - 1})
+    given = await inputs.Uploader(gateway=at.gateway).uploaded(given)
+    counted = [
+        {**given, **({seed: first + number} if seed and (wish.n > 1 or seed in given) else {})}
+        for number in range(wish.n)
+    ]
+    stop.gentle = True
+    job_ids = await _graphs(at, (patched(graph, parameters, each) for each in counted), about)
+    seeds = {job_id: each[seed] for job_id, each in zip(job_ids, counted, strict=False) if seed in each}
     return Order(name=name, told_by=seed, job_ids=tuple(job_ids), seeds=seeds)
+
+
+async def _graphs(at: placing.Desk, wanted: Iterable[Any], about: Mapping[str, Any]) -> list[str]:
+    """Order these graphs; all, or none when something goes wrong. Fewer when Ctrl-C is pressed."""
+    job_ids: list[str] = []
+    try:
+        for graph in wanted:
+            job = await at.one(functools.partial(at.gateway.order_workflow, graph), about)
+            if job is None:
+                break
+            job_ids.append(job.id)
+    except errors.GatewayError:
+        await placing.cancel_all(at.gateway, job_ids, at.tell)
+        raise
+    return job_ids
 
 
 def read_workflow(what: str) -> Any:
@@ -253,8 +284,7 @@ class _Watch:
         """Once Ctrl-C is pressed, ask for the end of every job."""
         await stop.asked.wait()
         self.lines.say("Canceling; press Ctrl-C again to leave at once.")
-        for job_id in job_ids:
-            await self.gateway.cancel(job_id)
+        await placing.cancel_all(self.gateway, job_ids, self.lines.say)
 
 
 async def watch(
@@ -326,6 +356,15 @@ def result_table(results: Sequence[Result]) -> RenderableType:
         saved = "\n".join(str(path) for path in result.saved) or f"({result.job.status})"
         table.add_row(*(output.plain(cell) for cell in (result.label, result.job.worker or "", seconds, saved)))
     return table
+
+
+async def _left(gateway: client.Gateway, order: Order, stop: interrupts.Interrupts, screen: output.Screen) -> int:
+    """The end where nobody waits: the jobs' ids, or, after Ctrl-C, no jobs."""
+    if stop.asked.is_set():
+        await placing.cancel_all(gateway, order.job_ids, screen.note)
+        return failures.INTERRUPTED
+    _show_ids(screen, order)
+    return failures.DONE
 
 
 def _show_ids(screen: output.Screen, order: Order) -> None:

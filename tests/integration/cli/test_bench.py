@@ -6,8 +6,6 @@ import asyncio
 import io
 import json
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,104 +13,8 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from gateway.cli import bench_orders, benching, client, failures, interrupts, output, shapes, workload
-
-AT = "2026-11-21T18:00:00.000Z"
-PARAMETERS = [{"name": "prompt", "type": "string"}, {"name": "seed", "type": "seed"}]
-Answer = Callable[["StandIn", web.Request], Awaitable[web.Response]]
-
-
-def refused(status: int, code: str, **headers: str) -> web.Response:
-    return web.json_response({"error": {"code": code, "message": "no"}}, status=status, headers=headers)
-
-
-async def taken(site: StandIn, request: web.Request) -> web.Response:
-    """A job that goes on until it is canceled."""
-    return web.json_response(site.take(await request.json()))
-
-
-@dataclass(slots=True)
-class StandIn:
-    """A gateway with one template and one worker."""
-
-    answer: Answer = taken  #: to orders
-    jobs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    keys: list[str] = field(default_factory=list[str])
-    canceled: list[str] = field(default_factory=list[str])
-    followed: asyncio.Event = field(default_factory=asyncio.Event)
-    ending: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def take(self, body: dict[str, Any], status: str = "running") -> dict[str, Any]:
-        job_id = f"job-{len(self.jobs)}"
-        self.jobs[job_id] = {"id": job_id, "status": status, "created_at": AT, "completed_at": None, "outputs": []}
-        self.jobs[job_id] |= {"error": None, "metadata": body["metadata"]}
-        if status == "succeeded":
-            self.jobs[job_id]["completed_at"] = AT
-        self.bodies.append(body)
-        return self.jobs[job_id]
-
-    def app(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/v1/templates/sd15", self._template)
-        app.router.add_get("/v1/workers", self._workers)
-        app.router.add_post("/v1/templates/sd15/jobs", self._order)
-        app.router.add_get("/api/v2/jobs", self._found)
-        app.router.add_get("/api/v2/jobs/{id}", self._job)
-        app.router.add_get("/api/v2/jobs/{id}/events", self._events)
-        app.router.add_post("/api/v2/jobs/{id}/cancel", self._cancel)
-        return app
-
-    async def _template(self, _: web.Request) -> web.Response:
-        return web.json_response({"name": "sd15", "parameters": PARAMETERS})
-
-    async def _workers(self, _: web.Request) -> web.Response:
-        return web.json_response({"workers": [{"id": "gpu0", "state": "idle"}]})
-
-    async def _order(self, request: web.Request) -> web.Response:
-        self.keys.append(request.headers["Idempotency-Key"])
-        return await self.answer(self, request)
-
-    async def _found(self, request: web.Request) -> web.Response:
-        wanted = request.query[f"metadata[{bench_orders.MARK}]"]
-        found = [job for job in self.jobs.values() if job["metadata"][bench_orders.MARK] == wanted]
-        return web.json_response({"jobs": found, "next_cursor": None})
-
-    async def _job(self, request: web.Request) -> web.Response:
-        job = self.jobs.get(request.match_info["id"])
-        return refused(404, "not_found") if job is None else web.json_response(job)
-
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        job = self.jobs.get(request.match_info["id"])
-        if job is None:
-            return refused(404, "not_found")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        self.followed.set()
-        if job["completed_at"] is None:
-            await self.ending.wait()
-        return response
-
-    async def _cancel(self, request: web.Request) -> web.Response:
-        job = self.jobs[request.match_info["id"]]
-        self.canceled.append(job["id"])
-        job |= {"status": "canceled", "completed_at": AT}
-        self.ending.set()
-        return web.json_response(job)
-
-
-class Remarks(io.StringIO):
-    """What is told on stderr; `heard` once it says what is waited for."""
-
-    def __init__(self, waited_for: str) -> None:
-        super().__init__()
-        self.waited_for, self.heard = waited_for, asyncio.Event()
-
-    def write(self, text: str, /) -> int:
-        written = super().write(text)
-        if self.waited_for in self.getvalue():
-            self.heard.set()
-        return written
+from gateway.cli import bench_orders, benching, client, failures, interrupts, output, placing, shapes, workload
+from tests.integration.cli.standing_in import Remarks, StandIn, refused, taken
 
 
 def screen(remarks: io.StringIO) -> output.Screen:
@@ -200,14 +102,15 @@ async def test_priority_and_metadata_of_lines_are_theirs(
 
 
 async def placed(url: str, told: list[str]) -> shapes.Job | None:
-    """One order; a remark is as good as Ctrl-C."""
+    """One order; that the queue is full is as good as Ctrl-C."""
     task = asyncio.current_task()
     assert task is not None
     stop = interrupts.Interrupts(task=task, gentle=True)
 
     def tell(text: str) -> None:
         told.append(text)
-        stop.strike()
+        if "no more jobs" in text:
+            stop.strike()
 
     async with client.connect(url) as gateway, asyncio.timeout(30):
 
@@ -216,8 +119,8 @@ async def placed(url: str, told: list[str]) -> shapes.Job | None:
 
         kind = workload.Kind(order=order, inputs={}, about={"metadata": {}}, count=None)
         load = workload.Workload(name="sd15", kinds=[kind])
-        orders = bench_orders.Orders(gateway=gateway, load=load, stop=stop, tell=tell, away=0.01)
-        return await orders.placed(0)
+        desk = placing.Desk(gateway=gateway, mark=bench_orders.MARK, tell=tell, stop=stop.asked, away=0.01)
+        return await bench_orders.Orders(desk=desk, load=load).placed(0)
 
 
 async def test_an_order_whose_answer_is_lost_is_not_made_twice(aiohttp_app: Any) -> None:
