@@ -33,16 +33,23 @@ _KEEP_ALIVE_SECONDS = 75  #: idle connections are kept for longer than clients a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Asks a gateway to stop: once for a graceful end, once more to hasten it."""
+    """Asks a gateway to stop: once for a graceful end, once more to hasten it; or to leave, to be started again."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     hastened: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ask(self) -> None:
         """Stop taking work, let running jobs finish; the second time, do not wait for them."""
         if self.asked.is_set():
             self.hastened.set()
         self.asked.set()
+
+    def leave(self) -> None:
+        """End at once and let running jobs be, for the next server to adopt; one that stops already is hastened."""
+        if not self.asked.is_set():
+            self.leaving.set()
+        self.ask()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,11 @@ async def serve(
             await server.up.wait()
             on_ready(Gateway(url=address, parts=built.parts, dispatch=built.dispatch))
             await stop.asked.wait()
-            await _wind_down(built, stop, settings.grace)
+            if stop.leaving.is_set():
+                _log.info("gateway_leaving")
+                built.parts.stopping.set()
+            else:
+                await _wind_down(built, stop, settings.grace)
             server.should_exit = True
             await serving
             for loop in loops:

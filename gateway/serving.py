@@ -55,8 +55,9 @@ def _arguments() -> argparse.Namespace:
 async def _serve(settings: Settings, sockets: Sequence[socket.socket], ready: int, supervisor: Path) -> None:
     stop = app.Stop()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask)
+    loop.add_signal_handler(signal.SIGUSR1, stop.ask)  # how the supervisor asks: it stops itself
+    for number in (signal.SIGTERM, signal.SIGINT):  # somebody else does: the supervisor will start the next one
+        loop.add_signal_handler(number, stop.leave)
     client = processes.Supervisor(supervisor)
 
     def tell(_: app.Gateway) -> None:

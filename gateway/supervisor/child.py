@@ -15,6 +15,7 @@ from typing import IO
 from gateway.domain import errors
 
 _HERE = Path(__file__).parent
+_ASK = signal.SIGTERM  #: how a process is asked to end, unless it wants to hear something else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,9 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
-    async def stop(self, *, within: float) -> int:
+    async def stop(self, *, within: float, by: signal.Signals = _ASK) -> int:
         """Ask it to end; kill it when it has not within that many seconds."""
-        self.signal(signal.SIGTERM)
+        self.signal(by)
         try:
             async with asyncio.timeout(within):
                 return await self.ended()

@@ -24,6 +24,9 @@ _log = structlog.get_logger("gateway.supervisor")
 #: The first restart is immediate; a server that cannot stay up is not to eat the machine.
 POLICY = settings.Restart(first_delay=0.25, most_delay=10.0, steady_after=5.0, give_up_after=1_000_000)
 CONFIG_STATUS = 2  #: a server that ends with this needs a person, not a restart
+_STOP = (
+    signal.SIGUSR1
+)  #: how we ask it to stop; by SIGTERM anybody has it leave, and what runs goes on for the next one
 
 
 class Gone(Exception):
@@ -60,7 +63,10 @@ class Server:
                 if status == CONFIG_STATUS or not self.ready.is_set():
                     raise Gone(status=status if status > 0 else 1)
                 record = record.after(time.monotonic() - began, POLICY)
-                _log.error("server_ended", reason=child.describe_end(status))
+                if status == 0:
+                    _log.info("server_left", reason="it was asked to, by somebody else; the next one adopts what runs")
+                else:
+                    _log.error("server_ended", reason=child.describe_end(status))
                 if record.failures > 1:
                     await self._pause(record.delay(POLICY, random.random()))  # noqa: S311
                 self.restarts += 1
@@ -126,12 +132,12 @@ class Server:
         """Ask it to finish what runs and hand back the rest; kill it when it has not within that many seconds."""
         self._stopping.set()
         if self._child is not None:
-            await self._child.stop(within=within)
+            await self._child.stop(within=within, by=_STOP)
 
     def hasten(self) -> None:
         """Ask again: do not wait for what runs."""
         if self._child is not None:
-            self._child.signal(signal.SIGTERM)
+            self._child.signal(_STOP)
 
     def kill(self) -> None:
         """End it without asking."""

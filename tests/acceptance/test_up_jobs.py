@@ -55,6 +55,24 @@ def test_a_job_that_runs_while_the_server_is_killed_is_adopted(tmp_path: Path) -
         assert len(done["outputs"]) == 1
 
 
+def test_a_server_that_is_told_to_end_leaves_what_runs_to_the_next_one(tmp_path: Path) -> None:
+    with up(tmp_path, "--simulate", "1", "--grace", "10m", *SLOW) as gateway:
+        gateway.workers("idle", 1)
+        job_id = submit(gateway, steps=20, seed=1)
+        reached(gateway, job_id, "running")
+        gateway.says("job_claim")
+        server = gateway.server()
+        assert server is not None
+        os.kill(server, signal.SIGTERM)
+        gateway.says("server_left")
+        gateway.says("(?s)server_left.*server_ready")
+        done = reached(gateway, job_id, "succeeded", "failed")
+        assert done["status"] == "succeeded"
+        assert len(done["attempts"]) == 1
+        assert "gateway_draining" not in gateway.output
+        assert '"level":"error"' not in gateway.output
+
+
 def test_stopping_lets_a_running_job_finish_and_keeps_what_is_queued(tmp_path: Path) -> None:
     with up(tmp_path, "--simulate", "1", *SLOW) as gateway:
         gateway.workers("idle", 1)
