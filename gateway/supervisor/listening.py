@@ -19,6 +19,8 @@ def open_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise errors.ConfigError(f"{host} is not an address of this machine: {error.strerror}") from None
+    except UnicodeError:  # two dots in a row, or too long between them
+        raise errors.ConfigError(f"{host} is not an address of this machine: it is no name of a host") from None
     opened: list[socket.socket] = []
     for family, address in dict.fromkeys((item[0], str(item[4][0])) for item in found):
         at = opened[0].getsockname()[1] if opened else port  # port 0: the same one on each address
@@ -60,5 +62,6 @@ def close(sockets: Sequence[socket.socket]) -> None:
 def url(host: str, sockets: Sequence[socket.socket]) -> str:
     """The address to give to a person on this machine."""
     port = sockets[0].getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host.strip("[]"))  # noqa: S104
+    name = host.strip("[]")
+    shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(name, name)  # noqa: S104
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

@@ -169,7 +169,14 @@ def test_the_workers_environment() -> None:
 
 @pytest.mark.parametrize(
     ("host", "shown"),
-    [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")],
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::1", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("[::]", "127.0.0.1"),
+    ],
 )
 def test_listening(host: str, shown: str) -> None:
     sockets = listening.open_sockets(host, 0)
@@ -184,6 +191,12 @@ def test_listening(host: str, shown: str) -> None:
 def test_a_name_that_is_not_ours_cannot_be_listened_on() -> None:
     with pytest.raises(errors.ConfigError, match="cannot be listened on"):
         listening.open_sockets("192.0.2.1", 0)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+def test_what_is_no_name_cannot_be_listened_on(host: str) -> None:
+    with pytest.raises(errors.ConfigError, match="is not an address of this machine"):
+        listening.open_sockets(host, 0)
 
 
 @pytest.mark.parametrize("load", ["import gateway.cli", "from gateway.cli import build; build()"])
