@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ _OURS = frozenset(
         "--auto-launch",
     }
 )
+#: Of one worker; ComfyUI wants its user directory to be there.
+FOLDERS = ("output", "input", "temp", "user")
 _HELP_SECONDS = 120  #: a cold Python environment on a network disk is slow
 
 
@@ -71,10 +73,16 @@ def _extra(text: str) -> tuple[str, ...]:
         arguments = tuple(shlex.split(text))
     except ValueError as error:
         raise errors.ConfigError(f"--comfyui-args cannot be read: {error}") from None
-    ours = sorted({argument.partition("=")[0] for argument in arguments} & _OURS)
-    if ours:
-        raise errors.ConfigError(f"{', '.join(ours)} cannot be given in --comfyui-args: the gateway sets it itself")
+    refuse_ours(arguments, _OURS, option="--comfyui-args")
     return arguments
+
+
+def refuse_ours(arguments: Iterable[str], ours: frozenset[str], *, option: str) -> None:
+    """ConfigError where arguments for a worker hold flags that are ours to set, shortened ones included."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    found = sorted(flag for flag in ours if any(len(name) > 2 and flag.startswith(name) for name in given))
+    if found:
+        raise errors.ConfigError(f"{', '.join(found)} cannot be given in {option}: the gateway sets it itself")
 
 
 def interpreter(folder: Path, wanted: Path | None) -> str:
@@ -156,12 +164,6 @@ def arguments(installation: Installation, *, port: int, folder: Path, cpu: bool)
     processor = ("--cpu",) if cpu else ()
     listen = ("--listen", "127.0.0.1", "--port", str(port))
     return (installation.python, "main.py", *listen, *known, *processor, *installation.extra)
-
-
-def make_folders(folder: Path) -> None:
-    """ComfyUI wants its user directory to be there."""
-    for name in ("output", "input", "temp", "user"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
 
 
 def environment(ours: Mapping[str, str], *, visible: str | None, mark: str) -> dict[str, str]:

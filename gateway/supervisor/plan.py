@@ -9,7 +9,7 @@ import socket
 import string
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from gateway.domain import errors, model
 from gateway.settings import Settings
 from gateway.supervisor import child, comfyui
 
+#: Ours to set: a simulator elsewhere would not be the one we know.
+_SIMULATORS_OURS = frozenset({"--host", "--port", "--dir", "--name"})
 _PORTS = range(20_000, 30_000)  #: below the range that outgoing connections take theirs from
 
 
@@ -86,8 +88,7 @@ def _letter(number: int) -> str:
 
 
 def _comfyui(installation: comfyui.Installation, data: datadir.DataDir, mark: str, place: _Place, port: int) -> Spec:
-    folder = data.worker(place.worker)
-    comfyui.make_folders(folder)
+    folder = _folder(data, place.worker, *comfyui.FOLDERS)
     log = data.logs / f"{place.worker}.log"
     return Spec(
         id=place.worker,
@@ -107,8 +108,7 @@ def _comfyui(installation: comfyui.Installation, data: datadir.DataDir, mark: st
 
 def _simulator(settings: Settings, data: datadir.DataDir, mark: str, number: int, port: int) -> Spec:
     worker = model.WorkerId(f"sim{number}")
-    folder = data.worker(worker)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(data, worker)
     log = data.logs / f"{worker}.log"
     return Spec(
         id=worker,
@@ -120,7 +120,7 @@ def _simulator(settings: Settings, data: datadir.DataDir, mark: str, number: int
             arguments=(
                 *(sys.executable, "-P", "-m", "gateway.simulator"),
                 *("--port", str(port), "--dir", str(folder), "--name", worker),
-                *_split(settings.simulate_args),
+                *_simulator_arguments(settings.simulate_args),
             ),
             environment=comfyui.environment(os.environ, visible=None, mark=mark),
             output=log,
@@ -128,11 +128,24 @@ def _simulator(settings: Settings, data: datadir.DataDir, mark: str, number: int
     )
 
 
-def _split(text: str) -> Iterable[str]:
+def _folder(data: datadir.DataDir, worker: model.WorkerId, *inside: str) -> Path:
+    """The worker's own folder, made, with these in it; ConfigError."""
+    folder = data.worker(worker)
     try:
-        return shlex.split(text)
+        for path in (folder, *(folder / name for name in inside)):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.ConfigError(f"the folder {folder} cannot be made: {error.strerror}") from None
+    return folder
+
+
+def _simulator_arguments(text: str) -> Sequence[str]:
+    try:
+        arguments = shlex.split(text)
     except ValueError as error:
         raise errors.ConfigError(f"--simulate-args cannot be read: {error}") from None
+    comfyui.refuse_ours(arguments, _SIMULATORS_OURS, option="--simulate-args")
+    return arguments
 
 
 def free_ports(data_dir: Path) -> Iterator[int]:

@@ -100,6 +100,8 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
         (("--host", "0.0.0.0"), "add an API key"),
         (("--simulate", "1", "--worker", "http://127.0.0.1:1"), "never mix"),
         (("--simulate", "1", "--comfyui", "/nowhere"), "never mix"),
+        (("--simulate", "1", "--simulate-args", "--port 28999"), "--port cannot be given in --simulate-args"),
+        (("--simulate", "1", "--simulate-args", "--card demo --di=x"), "--dir cannot be given in --simulate-args"),
         (("--comfyui", "/nowhere"), "is not a ComfyUI folder"),
         (("--gpus", "all"), "which ComfyUI? Say where its folder is with --comfyui DIR"),
         (("--worker", "ftp://x"), "is the http(s) address of a ComfyUI"),
@@ -112,6 +114,15 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, arguments: tu
     found = call(tmp_path, "up", "--port", "0", "--data-dir", str(tmp_path / "data"), *arguments)
     assert found.returncode == 2
     assert said in " ".join(found.stderr.replace("│", " ").split())
+    assert "Traceback" not in found.stderr
+
+
+def test_a_file_where_a_workers_folder_would_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data" / "workers").mkdir(parents=True)
+    (tmp_path / "data" / "workers" / "sim1").touch()
+    found = call(tmp_path, "up", "--port", "0", "--data-dir", str(tmp_path / "data"), "--simulate", "1")
+    assert found.returncode == 2
+    assert "workers/sim1 cannot be made: File exists" in "".join(found.stderr.split("\n"))
     assert "Traceback" not in found.stderr
 
 

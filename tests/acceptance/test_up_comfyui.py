@@ -114,6 +114,7 @@ def test_what_a_custom_node_started_ends_with_the_gateway(tmp_path: Path) -> Non
     ("arguments", "said"),
     [
         (("--comfyui-args", "--port 1"), "--port cannot be given in --comfyui-args"),
+        (("--comfyui-args", "--output-dir=/x"), "--output-directory cannot be given in --comfyui-args"),
         (("--comfyui-args", "--cuda-device 0"), "--cuda-device cannot be given in --comfyui-args"),
         (("--comfyui-args", "'"), "--comfyui-args cannot be read"),
         (("--gpus", "zero"), "there is no GPU 'zero'"),
