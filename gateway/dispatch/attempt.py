@@ -1,4 +1,5 @@
-"""One attempt: from a claim to its settle. History decides, the socket hints (decision 2 of the design).
+"""One attempt: from a claim to its settle. History decides, the socket hints (decision 2 of the design); only a success
+of which no frame was missed is believed without asking (docs/decisions/when-frames-are-believed.md).
 
 The attempt id is the prompt id, written before anything is sent (decision 3). So whenever we do not know what a worker
 did — a lost answer, a broken socket, silence, a restarted gateway — we ask it for that id: `/queue` first and then
@@ -70,6 +71,7 @@ class AttemptRun:
     _look_now: bool = False
     _heard: bool = False
     _freed: bool = False
+    _missed: bool = False  #: frames may have been: a connection ended or began
     _collector: collect.Collector | None = None
     _follow: link.Follow | None = None
 
@@ -270,7 +272,7 @@ class AttemptRun:
                     self.free()
 
     def _on_change(self) -> None:
-        self._look_now = True
+        self._missed = self._look_now = True
         self._wake.set()
 
     async def _adopt(self) -> None:
@@ -288,7 +290,7 @@ class AttemptRun:
         _log.info("adopt", job=self.claim.job_id, attempt=self.id, worker=self.link.worker.id, found=state)
 
     async def _until_ended(self) -> history.HistoryEntry:
-        """Wait for the run's end by whatever sign comes first, and read its history entry."""
+        """Wait for the run's end by whatever sign comes first, and read its history entry unless the frames told it."""
         pause = self.tools.patience.after_end
         canceled_at = 0.0
         missing = 0
@@ -307,6 +309,9 @@ class AttemptRun:
             if self._hint is None and self._heard and not self._look_now and not self._to_stop:
                 self._heard = False
                 continue
+            told = self._told()
+            if told is not None:
+                return told
             self._look_now = False
             found = await self._look_patiently(history_first=self._hint is not None)
             if isinstance(found, history.HistoryEntry):
@@ -319,6 +324,12 @@ class AttemptRun:
                 raise self._gone("the worker does not know the prompt any more", forgotten=True)
             if self._hint is watch.EndHint.WRITTEN and isinstance(found, looking.Present):
                 self._hint = None
+
+    def _told(self) -> history.HistoryEntry | None:
+        """The whole story of a run that succeeded, by its frames: what history says, without asking for it."""
+        if self._missed or self._to_stop or not self.hears or self._follow is None:
+            return None
+        return self._follow.watch.transcript.entry()
 
     async def _leave(self) -> None:
         """Leave the worker's queue. It is taken back only if it is known to be gone without having begun; otherwise it

@@ -27,9 +27,10 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStart:
-    """`execution_start`."""
+    """`execution_start`; when, in seconds by the worker's clock."""
 
     prompt_id: str
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,10 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSuccess:
-    """`execution_success`: sent *before* history is written."""
+    """`execution_success`: sent *before* history is written; when, in seconds by the worker's clock."""
 
     prompt_id: str
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,12 @@ def _progress(data: dict[str, Any]) -> Frame:
     return Progress(str(data["prompt_id"]), str(data["node"]), float(data["value"]), float(data["max"]))
 
 
+def seconds_of(data: Mapping[str, Any]) -> float | None:
+    """A message's `timestamp` in seconds by the worker's clock; None when it has none."""
+    stamp = data.get("timestamp")
+    return stamp / 1000 if isinstance(stamp, int | float) and not isinstance(stamp, bool) else None
+
+
 def _executed(data: dict[str, Any]) -> Frame:
     output = data["output"]
     return Executed(str(data["prompt_id"]), str(data["node"]), output if isinstance(output, dict) else {})
@@ -195,13 +203,13 @@ def _executed(data: dict[str, Any]) -> Frame:
 
 _DECODERS: Final[Mapping[str, Callable[[dict[str, Any]], Frame]]] = {
     "status": _queue_status,
-    "execution_start": lambda data: ExecutionStart(str(data["prompt_id"])),
+    "execution_start": lambda data: ExecutionStart(str(data["prompt_id"]), seconds_of(data)),
     "execution_cached": _cached,
     "executing": _executing,
     "progress_state": _progress_state,
     "progress": _progress,
     "executed": _executed,
-    "execution_success": lambda data: ExecutionSuccess(str(data["prompt_id"])),
+    "execution_success": lambda data: ExecutionSuccess(str(data["prompt_id"]), seconds_of(data)),
     "execution_error": lambda data: ExecutionError(str(data["prompt_id"]), data),
     "execution_interrupted": lambda data: ExecutionInterrupted(str(data["prompt_id"])),
 }

@@ -1,8 +1,8 @@
 """What `GET /history/{prompt_id}` says about a run: the verdict, its outputs, its times.
 
-History is the truth about a run (decision 2 of the design): an entry exists only once the run has ended. Two facts it
-does not tell: a node blocked with a message sends `execution_error` although history calls the run a success, and
-what POST answered about outputs that were dropped.
+History is the truth about a run (decision 2 of the design): an entry exists only once the run has ended. Frames tell
+the same, if none of them was missed (`transcript`). Two facts history does not tell: a node blocked with a message sends
+`execution_error` although history calls the run a success, and what POST answered about outputs that were dropped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.domain import model
+from gateway.domain.comfy import frames
 
 # Parts of messages after which a CUDA context is beyond repair: every later job on that process fails, too.
 _CUDA_FAULTS: Final = (
@@ -102,8 +103,8 @@ def parse_entry(answer: object, prompt_id: str) -> HistoryEntry | None:
         error=error,
         outputs={str(node): _object(output) for node, output in _object(entry.get("outputs")).items()},
         cached=tuple(str(node) for node in messages.get("execution_cached", {}).get("nodes") or ()),
-        started_at=_seconds(messages.get("execution_start")),
-        ended_at=next((_seconds(messages[end]) for end in ends if end in messages), None),
+        started_at=frames.seconds_of(messages.get("execution_start", {})),
+        ended_at=next((frames.seconds_of(messages[end]) for end in ends if end in messages), None),
     )
 
 
@@ -112,11 +113,6 @@ def _messages(messages: object) -> Iterator[tuple[str, dict[str, Any]]]:
         for message in messages:
             if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
                 yield str(message[0]), message[1]
-
-
-def _seconds(message: Mapping[str, Any] | None) -> float | None:
-    stamp = message.get("timestamp") if message else None
-    return stamp / 1000 if isinstance(stamp, int | float) and not isinstance(stamp, bool) else None
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the frames of one prompt add up to: progress, early outputs, and hints that it ended.
 
-A `Watch` is fed the frames of its own prompt and answers with the signs worth acting on. It does no I/O and trusts
-nothing: an end is always a hint, after which history is read.
+A `Watch` is fed the frames of its own prompt and answers with the signs worth acting on. It does no I/O. An end is a
+hint, after which history is read, unless its transcript tells the whole run.
 
 Progress weighs every node that has to run equally, a sampler's steps being fractions of its node, and never falls:
 ComfyUI does not tell beforehand which nodes a cached run skips, so cached nodes count as done when it names them.
@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.domain import model
-from gateway.domain.comfy import frames
+from gateway.domain.comfy import frames, transcript
 
 
 class EndHint(StrEnum):
@@ -70,6 +70,7 @@ class Watch:
     started: bool = False
     cached: frozenset[str] = frozenset()
     error: Mapping[str, Any] | None = None  #: of an `execution_error` frame: history may call the run a success
+    transcript: transcript.Transcript = field(default_factory=transcript.Transcript)
     _done: set[str] = field(default_factory=set[str])
     _current: str | None = None
     _step: float = 0.0
@@ -78,6 +79,7 @@ class Watch:
 
     def feed(self, frame: frames.Frame) -> tuple[Sign, ...]:
         """Take one frame of this prompt; returns what it means, often nothing."""
+        self.transcript.take(frame)
         match frame:
             case frames.ExecutionStart():
                 self.started = True

@@ -23,7 +23,10 @@ PROMPT = "e806f788-c8f3-4191-b158-ce05cea86fef"
             frames.QueueStatus(2, "abc"),
         ),
         ({"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 0}}}}, frames.QueueStatus(0)),
-        ({"type": "execution_start", "data": {"prompt_id": PROMPT, "timestamp": 1}}, frames.ExecutionStart(PROMPT)),
+        (
+            {"type": "execution_start", "data": {"prompt_id": PROMPT, "timestamp": 1}},
+            frames.ExecutionStart(PROMPT, 0.001),
+        ),
         (
             {"type": "execution_cached", "data": {"nodes": ["1", "2"], "prompt_id": PROMPT, "timestamp": 1}},
             frames.ExecutionCached(PROMPT, ("1", "2")),
