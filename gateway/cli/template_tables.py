@@ -46,11 +46,15 @@ async def listing(source: Source, screen: output.Screen) -> int:
     else:
         screen.out.print(_listing_table(found["templates"]))
         for each in broken:
-            serving = f" (version {each['serving']} serves meanwhile)" if each.get("serving") else ""
-            screen.err.print(output.plain(f"{each['name']} is broken: {each['reason']}{serving}", style="red"))
+            screen.note(_broken(each), style="red")
         for each in found.get("waiting") or ():
             screen.err.print(output.plain(f"{each['name']} waits: {each['reason']}", style="yellow"))
     return failures.FAILED if broken else failures.DONE
+
+
+def _broken(each: Mapping[str, Any]) -> str:
+    serving = f" (version {each['serving']} serves meanwhile)" if each.get("serving") else ""
+    return f"{each['name']} is broken: {each['reason']}{serving}"
 
 
 async def _all(source: Source, screen: output.Screen) -> Mapping[str, Any]:
@@ -85,7 +89,7 @@ def _listing_table(templates: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 async def one(name: str, source: Source, screen: output.Screen) -> None:
-    """Show one template."""
+    """Show one template; and where its file was changed for the worse, that this is what was there before."""
     show(await _described(name, source, screen), screen)
 
 
@@ -93,7 +97,11 @@ async def _described(name: str, source: Source, screen: output.Screen) -> Mappin
     if source.folder is None:
         try:
             async with client.connect(source.url, source.api_key) as gateway:
-                return (await ordering.known_template(gateway, name)).raw
+                found = (await ordering.known_template(gateway, name)).raw
+                broken = (each for each in (await gateway.templates())["broken"] if each["name"] == found["name"])
+                for each in broken:
+                    screen.note(f"{_broken(each)}; that is the one shown here", style="red")
+                return found
         except failures.Unreachable as lost:
             if source.named:
                 raise
@@ -101,8 +109,9 @@ async def _described(name: str, source: Source, screen: output.Screen) -> Mappin
     return describe.detail(source.local().get(name))
 
 
-def show(about: Mapping[str, Any], screen: output.Screen) -> None:
-    """Show a template's description."""
+def show(about: Mapping[str, Any], screen: output.Screen, *, orders: Sequence[str] = (), written: bool = False) -> None:
+    """Show a template's description. `orders`: the commands that order one, where it is not the name alone; `written`:
+    its parameters become a file right now."""
     if screen.as_json:
         screen.json(about)
         return
@@ -110,7 +119,7 @@ def show(about: Mapping[str, Any], screen: output.Screen) -> None:
     out.print(output.plain(f"{about['name']}: {about['title']}", style="bold"))
     if about.get("description"):
         out.print(output.plain(str(about["description"])))
-    if about.get("inferred"):
+    if about.get("inferred") and not written:
         out.print(output.plain("The parameters were found in the graph; --write writes them as a file.", style="dim"))
     out.print()
     out.print(_parameter_table(about["parameters"]))
@@ -122,7 +131,7 @@ def show(about: Mapping[str, Any], screen: output.Screen) -> None:
         files = _files(about, each["inputs"])
         if files:
             out.print(output.plain(f"  with {', '.join(files)} of its author's folder, or files of yours", style="dim"))
-    out.print(output.plain(f"Order one: {_example(about)}", style="dim"))
+    out.print(output.plain(f"Order one: {', then '.join(orders or (example(about),))}", style="dim"))
 
 
 def _parameter_table(parameters: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -189,11 +198,12 @@ def _told(about: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     return shlex.join(["comfy-gateway", "run", str(about["name"]), *words])
 
 
-def _example(about: Mapping[str, Any]) -> str:
+def example(about: Mapping[str, Any], what: str | None = None) -> str:
+    """A command that orders this template, or the file that it is in."""
     values = {"string": '"a red fox"', "image": "photo.png", "seed": "7", "mask": "mask.png"}
     given = [
         f"{each['name']}={values.get(each['type'], '…')}"
         for each in about["parameters"]
         if each.get("required") or each.get("role") in {"prompt", "image", "seed"}
     ]
-    return " ".join(["comfy-gateway run", about["name"], *given[:3]])
+    return " ".join(["comfy-gateway run", shlex.quote(what or about["name"]), *given[:3]])

@@ -79,7 +79,8 @@ def show(
     A workflow without a NAME.toml has the parameters that are found in its
     graph; --write writes them as the file to start from and never overwrites
     one. With --object-info, or --url of a gateway or a ComfyUI, the types of
-    custom nodes' inputs are known, too, and what the editor saved is converted.
+    custom nodes' inputs are known, too. What the editor saved is converted by
+    these, else by the gateway of this machine.
     """
     from gateway.cli import template_files, template_tables
 
@@ -125,15 +126,18 @@ def check(
 
     With --url (or COMFY_GATEWAY_URL) of a ComfyUI, or of a gateway, whose
     workers are then all asked, files are checked against what these have: node
-    classes, inputs, ranges, choices, links, model files. Exit status 1 when
-    something is wrong.
+    classes, inputs, ranges, choices, links, model files. Without, what the
+    editor saved is converted by the gateway of this machine; where none runs
+    it is "not checked". Exit status 1 when something is wrong.
     """
     from gateway.cli import template_files
 
-    place = (url, api_key) if connection.is_named(context) else None
+    named = connection.is_named(context)
+    place, converter = ((url, api_key), None) if named else (None, (url, api_key))
+    wanted = files or [Path("workflows")]
     output.run(
         lambda screen: template_files.check(
-            files or [Path("workflows")], screen, object_info=object_info, place=place, everywhere=every_worker
+            wanted, screen, object_info=object_info, place=place, everywhere=every_worker, converter=converter
         ),
         as_json=as_json,
     )

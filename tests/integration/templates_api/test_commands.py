@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
+import httpx
 import pytest
 
 from gateway import simulator
@@ -106,7 +107,7 @@ async def test_files_are_checked_against_a_worker_or_those_of_a_gateway(
     status, found = await check(folder, at=None)  # nobody is asked
     assert (status, {name: item["ok"] for name, item in found.items()}) == (
         0,
-        {"good.json": True, "seen.png": True, "wrong.json": True},
+        {"good.json": None, "seen.png": True, "wrong.json": True},  # what the editor saved must be converted
     )
     async with simulator.running() as worker:
         for at in ((worker.url, None), place):
@@ -198,11 +199,69 @@ async def test_what_the_editor_saved_is_shown_and_described(
 ) -> None:
     file = living.write(tmp_path, "mine.json", living.saved(3))
 
-    def source(*, named: bool) -> template_tables.Source:
-        return template_tables.Source(folder=None, url=place[0], api_key=None, named=named)
+    def source(url: str, *, named: bool) -> template_tables.Source:
+        return template_tables.Source(folder=None, url=url, api_key=None, named=named)
 
-    with pytest.raises(failures.Wrong, match="editor"):
-        await template_files.show(str(file), source(named=False), JSON, object_info=None, write=True)
-    await template_files.show(str(file), source(named=True), JSON, object_info=None, write=True)
-    assert [item["name"] for item in told(capsys)["parameters"]] == ["width", "height"]
+    nobody = "http://127.0.0.1:9"
+    with pytest.raises(failures.Wrong, match=f"editor.*no gateway at {nobody}") as refused:
+        await template_files.show(str(file), source(nobody, named=False), JSON, object_info=None, write=True)
+    assert "start the gateway" in str(refused.value.way_out)
+    # The gateway of the default URL, which nobody named, converts it as well as one that was named.
+    await template_files.show(str(file), source(place[0], named=False), output.Screen(), object_info=None, write=True)
+    screen = capsys.readouterr().out
+    assert f"comfy-gateway templates add {file}, then comfy-gateway run mine" in " ".join(screen.split())
+    assert "--write" not in screen
     assert 'target = "1.width"' in (tmp_path / "mine.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").unlink()
+    await template_files.show(str(file), source(place[0], named=True), JSON, object_info=None, write=False)
+    assert [item["name"] for item in told(capsys)["parameters"]] == ["width", "height"]
+    await template_files.show(str(file), source(place[0], named=True), output.Screen(), object_info=None, write=False)
+    screen = capsys.readouterr().out
+    assert f"Order one: comfy-gateway run {file}" in " ".join(screen.split())
+    assert "--write writes them" in screen
+
+
+async def test_what_nobody_could_convert_is_not_checked(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = living.write(tmp_path, "mine.json", living.saved(3))
+    living.write(tmp_path, "mine.toml", '[parameters.width]\ntype = "integer"\ntarget = "33.width"\n')
+    living.write(tmp_path, "row.pipeline.toml", '[[steps]]\nname = "a"\ntemplate = "mine"\n')
+
+    async def check(converter: Place | None, screen: output.Screen) -> int:
+        return await template_files.check(
+            [tmp_path], screen, object_info=None, place=None, everywhere=False, converter=converter
+        )
+
+    nobody = ("http://127.0.0.1:9", None)
+    assert await check(nobody, output.Screen()) == 0
+    printed = capsys.readouterr()
+    assert (printed.out.count("not checked"), printed.out.count("ok")) == (2, 0)  # the pipeline as well
+    assert "node classes" in printed.err
+    assert nobody[0] in printed.err
+    assert await check(nobody, JSON) == 0
+    assert {item["file"]: item["ok"] for item in told(capsys)["files"]}[str(file)] is None
+
+    assert await check(place, JSON) == 1  # the gateway that nobody named converts, and the target is seen to be wrong
+    (found,) = (item for item in told(capsys)["files"] if item["file"] == str(file))
+    assert (found["ok"], found["workers"]) == (False, None)
+    assert "33" in str(found["faults"])
+
+
+async def test_a_template_that_was_broken_is_shown_as_it_was_and_that_is_said(
+    start_gateway: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    living.write(folder, "fox.json", living.graph(1))
+    running = await start_gateway(workers=1, workflows=(folder,))
+    source = template_tables.Source(folder=None, url=running.url, api_key=None, named=True)
+    await template_tables.one("fox", source, output.Screen())
+    assert "broken" not in capsys.readouterr().err
+    living.write(folder, "fox.toml", '[parameters.width]\ntype = "integer"\ntarget = "33.width"\n')
+    async with httpx.AsyncClient(base_url=running.url, timeout=30) as http:
+        await living.until(living.asking(http, "/v1/templates"), lambda answer: bool(answer["broken"]))
+    await template_tables.one("fox", source, output.Screen())
+    printed = capsys.readouterr()
+    assert "width" in printed.out
+    assert "fox is broken" in " ".join(printed.err.split())
+    assert "serves meanwhile); that is the one shown here" in " ".join(printed.err.split())
