@@ -1,8 +1,9 @@
 """What `GET /history/{prompt_id}` says about a run: the verdict, its outputs, its times.
 
 History is the truth about a run (decision 2 of the design): an entry exists only once the run has ended. Frames tell
-the same, if none of them was missed (`transcript`). Two facts history does not tell: a node blocked with a message sends
-`execution_error` although history calls the run a success, and what POST answered about outputs that were dropped.
+the same, if none of them was missed (`transcript`). Two facts history does not tell: a node blocked with a message
+sends `execution_error` although history calls the run a success, and what POST answered about outputs that were
+dropped.
 """
 
 from __future__ import annotations
