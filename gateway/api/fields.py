@@ -17,7 +17,7 @@ MAX_VALUE_BYTES = 256
 PRIORITIES = (-100, 100)
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-_WAIT = re.compile(r"wait=(\d{1,9})")
+_WAIT = re.compile(r"wait=(\d{1,9}(?:\.\d{1,9})?)")
 _PRINTABLE = re.compile(r"[ -~]{1,255}")
 
 #: Fields of request bodies. Metadata is checked by `metadata`, whose error code is the contract's own.

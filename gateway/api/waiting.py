@@ -10,6 +10,7 @@ from fastapi import Request, Response
 
 from gateway import ports
 from gateway.api import assets, body, errors, fields, parts, present, schemas
+from gateway.domain import errors as domain_errors
 from gateway.domain import model
 from gateway.domain.states import TERMINAL, JobStatus
 
@@ -20,7 +21,8 @@ _PREFER = {
     "schema": {"type": "string"},
     "example": "wait=30",
     "description": "`wait=SECONDS`: answer when the job has ended (200), or with the Job as it is by then (202). "
-    "With `Accept: image/*` besides: the first picture itself.",
+    "With `Accept: image/*` besides: the first picture itself, as it was made, or 422 `no_picture` when the job ended "
+    "without one.",
 }
 
 
@@ -47,7 +49,8 @@ async def answer_order(request: Request, known: parts.Parts, presenter: present.
     """The answer to an order that became `job`.
 
     201 with the Job; with `Prefer: wait=N` 200 when it ended within N seconds and 202 otherwise; with
-    `Accept: image/*` besides, the first picture it made instead of the Job.
+    `Accept: image/*` besides, the first picture it made instead of the Job, and 422 when it ended without any: who
+    writes the answer to a file is not to find JSON in it. Not a 5xx, upon which clients send the order again.
     """
     headers = {"Location": presenter.job_link(job.id)}
     seconds = fields.prefer_wait(request, longest=known.limits.wait)
@@ -61,6 +64,10 @@ async def answer_order(request: Request, known: parts.Parts, presenter: present.
         answer = await assets.content_response(request, known, picture.asset, name=picture.name)
         answer.headers.update({**headers, "Content-Location": presenter.content_link(picture.asset)})
         return answer
+    if job.ended and fields.wants_image(request):
+        refusal = errors.answer_for(_no_picture(job))
+        refusal.headers.update(headers)
+        return refusal
     return present.answer(await presenter.whole_job(job), 200 if job.ended else 202, headers)
 
 
@@ -69,6 +76,13 @@ def first_image(job: model.Job) -> model.Output | None:
     if job.status is not JobStatus.SUCCEEDED:
         return None
     return next((output for output in job.outputs if output.type is model.OutputType.IMAGE), None)
+
+
+def _no_picture(job: model.Job) -> domain_errors.NoPicture:
+    ended = "succeeded, and made no picture" if job.status is JobStatus.SUCCEEDED else f"ended {job.status}"
+    why = f": {job.error.message}" if job.error else ""
+    details = {"job_id": job.id, "status": job.status, "reason": job.error.code if job.error else None}
+    return domain_errors.NoPicture(f"The job {job.id} {ended}{why}", details=details)
 
 
 async def wait_for_end(request: Request, known: parts.Parts, job: model.Job, *, seconds: float) -> model.Job:

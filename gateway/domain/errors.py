@@ -11,6 +11,7 @@
     │   ├── InvalidMetadataFilter  422 invalid_metadata_filter
     │   ├── InvalidCursor          422 invalid_cursor
     │   ├── DeadlineTooSoon        422 deadline_too_soon   a deadline that would be missed, with the estimate
+    │   ├── NoPicture              422 no_picture          a picture was asked for, and the job ended without one
     │   └── MalformedBody          400 invalid_request     not JSON, not multipart …
     ├── Unauthorized               401 unauthorized
     ├── Forbidden                  403 forbidden
@@ -148,6 +149,13 @@ class DeadlineTooSoon(InvalidRequest):
     """A deadline that the job would miss, as things stand. `details.eta` says when it would be done."""
 
     code = "deadline_too_soon"
+
+
+class NoPicture(InvalidRequest):
+    """`Accept: image/*`, and the job ended without a picture. `details` has `job_id`, its `status` and, if it failed,
+    the `reason`: the `code` of its error. It was tried as often as it may be: the same order is no better."""
+
+    code = "no_picture"
 
 
 class IdempotencyKeyReuse(InvalidRequest):

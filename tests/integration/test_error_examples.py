@@ -66,6 +66,12 @@ ASKS = (
     Ask(code="missing_asset", path=EDIT, body={"inputs": {"image": {"asset_id": NOBODYS}}}),
     Ask(code="idempotency_key_reuse", path=EDIT, body={"inputs": {}}, shown={"Idempotency-Key": "{used}"}),
     Ask(code="deadline_too_soon", path=EDIT, body={"inputs": {}, "deadline_ms": 1}),
+    Ask(
+        code="no_picture",
+        path="/v1/templates/node_execution_error/jobs",
+        body={"inputs": {}},
+        shown={"Prefer": "wait=60", "Accept": "image/*"},
+    ),
     Ask(code="metadata_invalid", path=EDIT, body={"inputs": {}, "metadata": {"my key": "x"}}),
     Ask(code="invalid_metadata_filter", method="GET", path=f"{JOBS}?metadata[my key]=x"),
     Ask(code="invalid_cursor", method="GET", path=f"{JOBS}?cursor=second"),

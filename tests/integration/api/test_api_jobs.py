@@ -129,6 +129,35 @@ async def test_waiting_for_the_picture_itself(api: Api) -> None:
     assert answer.headers["location"] == f"/api/v2/jobs/{claim.job_id}"
 
 
+@pytest.mark.parametrize("end", ["failed", "canceled", "without a picture"])
+async def test_no_picture_is_an_error_where_one_was_asked_for(api: Api, end: str) -> None:
+    headers = {"Prefer": "wait=20", "Accept": "image/*"}
+    waiting = asyncio.create_task(api.client.post("/api/v2/jobs", json=_picture(), headers=headers))
+    claim = await _claimed(api)
+    match end:
+        case "failed":
+            error = model.JobError(code="node_execution_error", message="it broke")
+            await api.driver.settle(claim, outcome=Outcome.FAILED, error=error)
+        case "canceled":
+            await api.client.post(f"/api/v2/jobs/{claim.job_id}/cancel")
+            await api.driver.settle(claim, outcome=Outcome.CANCELED)
+        case _:
+            await api.driver.settle(claim)
+    answer = await waiting
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "no_picture")
+    details = answer.json()["error"]["details"]
+    assert (details["job_id"], details["status"]) == (claim.job_id, "succeeded" if end == "without a picture" else end)
+    assert details["reason"] == ("node_execution_error" if end == "failed" else None)
+    assert answer.headers["location"] == f"/api/v2/jobs/{claim.job_id}"
+
+
+async def test_a_picture_that_is_not_there_yet_is_no_error(api: Api) -> None:
+    headers = {"Prefer": "wait=0.1", "Accept": "image/*"}
+    answer = await api.client.post("/api/v2/jobs", json=_picture(), headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.headers["preference-applied"] == "wait=0.1"
+
+
 async def test_a_stopping_gateway_ends_waits(api: Api) -> None:
     waiting = asyncio.create_task(api.client.post("/api/v2/jobs", json=_picture(), headers={"Prefer": "wait=60"}))
     await _claimed(api)

@@ -238,7 +238,7 @@ async def test_waiting_ends_with_the_job(site: Site) -> None:
     (job,) = (await site.alice.get("/api/v2/jobs")).json()["jobs"]
     await site.alice.post(job["urls"]["cancel"])
     answer = await asyncio.wait_for(waiting, 10)
-    assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+    assert (answer.status_code, answer.json()["error"]["details"]["status"]) == (422, "canceled")
 
 
 # What is wrong with an order.
