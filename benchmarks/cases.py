@@ -21,6 +21,8 @@ from benchmarks.figures import Figure, Goal, Scale
 _SEED = 20261121
 _WARM_UP = 200  #: jobs before latencies are measured
 
+_Known = tuple[clients.Done, str]  #: a job and its prompt's id
+
 
 async def _efficiency(client: clients.Client, urls: Sequence[str], services: Sequence[float]) -> float:
     """Sum of service times / (workers × makespan), from the workers' logs."""
@@ -195,15 +197,14 @@ async def latency(scale: Scale) -> list[Figure]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         async with fleet.workers(8, folder) as urls, fleet.gateway(urls, folder) as gateway:
-            rate = 0.5 * 8 / seconds
             async with clients.Direct(urls) as direct:
-                await clients.all_at_once(direct, [0.0] * _WARM_UP, width=8)
-                theirs = await clients.at_a_rate(direct, services, a_second=rate, seed_gaps=gaps)
+                theirs = await _measured(direct, services, gaps)
             async with clients.ThroughGateway(gateway.url) as through:
-                await clients.all_at_once(through, [0.0] * _WARM_UP, width=8)
-                ours = await clients.at_a_rate(through, services, a_second=rate, seed_gaps=gaps)
+                ours = await _measured(through, services, gaps)
+            async with clients.ThroughGateway(gateway.url, link=True) as by_link:
+                linked = _beyond([done for done, _ in await _measured(by_link, services, gaps)], seconds)
             parts = _parts(ours, theirs, await logs.records(urls))
-    ours_ms, theirs_ms = _beyond(ours, seconds), _beyond(theirs, seconds)
+    ours_ms, theirs_ms = (_beyond([done for done, _ in each], seconds) for each in (ours, theirs))
     p50, p99 = quantile(ours_ms, 50), quantile(ours_ms, 99)
     direct99 = quantile(theirs_ms, 99)
     case = "half load, 8 workers"
@@ -225,18 +226,28 @@ async def latency(scale: Scale) -> list[Figure]:
             goal=Goal(most=round(direct99 + 10, 1)),
         ),
         *(Figure(case=case, figure=f"of it {what}, p50", gateway=a, beside=b, unit="ms") for what, a, b in parts),
+        Figure(case=case, figure="by the job and its link, p50", gateway=quantile(linked, 50), unit="ms"),
+        Figure(case=case, figure="by the job and its link, p99", gateway=quantile(linked, 99), unit="ms"),
     ]
 
 
+async def _measured(client: clients.Client, services: Sequence[float], gaps: Sequence[float]) -> list[_Known]:
+    """The jobs at half load, with the ids of their prompts."""
+    await clients.all_at_once(client, [0.0] * _WARM_UP, width=8)
+    rate = 0.5 * 8 * len(services) / sum(services)
+    done = await clients.at_a_rate(client, services, a_second=rate, seed_gaps=gaps)
+    return list(zip(done, await client.prompt_ids(done), strict=True))
+
+
 def _parts(
-    ours: Sequence[clients.Done], theirs: Sequence[clients.Done], records: Sequence[Mapping[str, Any]]
+    ours: Sequence[_Known], theirs: Sequence[_Known], records: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, float, float]]:
     """Where the time beyond the service time goes: medians in ms, through the gateway and direct. Workers and clients
     read the same clock."""
     by_prompt = {record["prompt_id"]: record for record in records}
 
-    def median(done: Sequence[clients.Done], span: Callable[[clients.Done, Mapping[str, Any]], float]) -> float:
-        return statistics.median(span(one, by_prompt[one.prompt_id]) for one in done) * 1000
+    def median(known: Sequence[_Known], span: Callable[[clients.Done, Mapping[str, Any]], float]) -> float:
+        return statistics.median(span(one, by_prompt[prompt]) for one, prompt in known) * 1000
 
     spans: dict[str, Callable[[clients.Done, Mapping[str, Any]], float]] = {
         "until a worker has it": lambda one, record: record["received"] - one.asked,

@@ -35,16 +35,20 @@ class Done:
     """One job as its client saw it, in seconds of the monotonic clock."""
 
     asked: float
-    told: float  #: what it made
+    told: float  #: what it made; the bytes come at once where one request does it all
     got: float
     size: int
-    prompt_id: str  #: under which its worker knows it
+    name: str  #: what its client knows it by: the prompt's id, or the job's path at the gateway
 
 
 class Client(Protocol):
     """Runs one job to its picture's bytes."""
 
     async def run(self, seconds: float) -> Done: ...
+
+    async def prompt_ids(self, done: Sequence[Done]) -> list[str]:
+        """Under which their workers know these jobs."""
+        ...
 
 
 class Direct:
@@ -102,15 +106,20 @@ class Direct:
         query = {"filename": image["filename"], "subfolder": image["subfolder"], "type": image["type"]}
         async with self._session.get(f"{url}/view", params=query) as response:
             picture = await response.read()
-        return Done(asked=asked, told=told, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
+        return Done(asked=asked, told=told, got=time.monotonic(), size=len(picture), name=prompt_id)
+
+    async def prompt_ids(self, done: Sequence[Done]) -> list[str]:
+        return [one.name for one in done]
 
 
 class ThroughGateway:
-    """Through the gateway: one POST that waits, one GET of the bytes."""
+    """Through the gateway, as docs/how-to/app-developer.md says: one POST that waits and is answered with the picture
+    itself; or, by its `link`, one POST that waits for the job and one GET of the bytes."""
 
-    def __init__(self, url: str, *, priority: int = 0) -> None:
+    def __init__(self, url: str, *, priority: int = 0, link: bool = False) -> None:
         self._url = url
         self._priority = priority
+        self._link = link
 
     async def __aenter__(self) -> ThroughGateway:
         self._session = aiohttp.ClientSession(
@@ -124,16 +133,30 @@ class ThroughGateway:
     async def run(self, seconds: float) -> Done:
         asked = time.monotonic()
         body = orjson.dumps({"workflow": graph(seconds), "priority": self._priority})
-        headers = {"Content-Type": "application/json", "Prefer": "wait=600"}
+        wanted = "application/json" if self._link else "image/*"
+        headers = {"Content-Type": "application/json", "Prefer": "wait=600", "Accept": wanted}
         async with self._session.post(f"{self._url}/api/v2/jobs", data=body, headers=headers) as response:
-            job = orjson.loads(await response.read())
+            answer = await response.read()
         told = time.monotonic()
-        if job.get("status") != "succeeded":
+        if response.status != 200:
+            raise RuntimeError(f"a job was answered with {response.status}: {answer[:500]!r}")
+        picture = await self._linked(answer) if self._link else answer
+        name = response.headers["Location"]
+        return Done(asked=asked, told=told, got=time.monotonic(), size=len(picture), name=name)
+
+    async def _linked(self, answer: bytes) -> bytes:
+        job = orjson.loads(answer)
+        if job["status"] != "succeeded":
             raise RuntimeError(f"a job did not succeed: {job}")
         async with self._session.get(job["outputs"][0]["url"]) as response:
-            picture = await response.read()
-        prompt_id = job["attempts"][-1]["id"]
-        return Done(asked=asked, told=told, got=time.monotonic(), size=len(picture), prompt_id=prompt_id)
+            return await response.read()
+
+    async def prompt_ids(self, done: Sequence[Done]) -> list[str]:
+        return [await self._prompt_id(one) for one in done]
+
+    async def _prompt_id(self, done: Done) -> str:
+        async with self._session.get(f"{self._url}{done.name}") as response:
+            return str(orjson.loads(await response.read())["attempts"][-1]["id"])
 
 
 async def all_at_once(client: Client, services: Sequence[float], *, width: int) -> list[Done]:

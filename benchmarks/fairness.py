@@ -143,4 +143,5 @@ async def _waits(people: clients.Client, batches: clients.Client, urls: Sequence
     )
     began = {record["prompt_id"]: record["started"] for record in await logs.records(urls)}
     start = min(one.asked for one in done)
-    return [began[one.prompt_id] - one.asked for one in done if one.asked >= start + _SETTLED]
+    asked = zip(await people.prompt_ids(done), done, strict=True)
+    return [began[prompt] - one.asked for prompt, one in asked if one.asked >= start + _SETTLED]
