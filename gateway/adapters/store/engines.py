@@ -1,4 +1,4 @@
-"""All that differs between SQLite and PostgreSQL: connecting, transactions, two SQL functions, what an error means."""
+"""All that differs between SQLite and PostgreSQL: connecting, transactions, some SQL functions, what errors mean."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ class greater(functions.GenericFunction[float]):  # noqa: N801 — it is an SQL 
     inherit_cache = True
 
 
+class lies_at(functions.GenericFunction[Any]):  # noqa: N801 — it is an SQL function
+    """Where the row of a column lies, for the time of one statement: the shortest way back to it."""
+
+    inherit_cache = True
+
+
 @compiles(db_now, "sqlite")
 def _sqlite_now(element: db_now, compiler: Any, **options: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
@@ -52,6 +58,16 @@ def _sqlite_greater(element: greater, compiler: Any, **options: Any) -> str:
 @compiles(greater, "postgresql")
 def _postgres_greater(element: greater, compiler: Any, **options: Any) -> str:
     return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+@compiles(lies_at, "sqlite")
+def _sqlite_lies_at(element: lies_at, compiler: Any, **options: Any) -> str:
+    return f"{compiler.process(element.clauses, **options).rpartition('.')[0]}.rowid"
+
+
+@compiles(lies_at, "postgresql")
+def _postgres_lies_at(element: lies_at, compiler: Any, **options: Any) -> str:
+    return f"{compiler.process(element.clauses, **options).rpartition('.')[0]}.ctid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import known, rows, schema, statements
+from gateway.adapters.store import engines, known, rows, schema, statements
 from gateway.domain import model
 from gateway.domain.costs import sketch as sketches
 
@@ -77,9 +77,9 @@ def _of_lanes(window: int) -> sa.TextualSelect:
 def _heads() -> sa.Select[Any]:
     """The first job of each tenant in a class, found by hopping from lane to lane along the index. Hops may end on jobs
     that have sunk, since to look for others would be to read all of those."""
-    lane, after = _jobs.alias("lane"), _jobs.alias("after")
-    next_id = (
-        sa.select(lane.c.id)
+    lane, head = _jobs.alias("lane"), _jobs.alias("head")
+    first = (
+        sa.select(engines.lies_at(lane.c.id))
         .where(
             lane.c.status == schema.QUEUED,
             lane.c.requirements == sa.bindparam("key"),
@@ -88,10 +88,10 @@ def _heads() -> sa.Select[Any]:
         .order_by(lane.c.tenant, lane.c.priority.desc(), lane.c.vt, lane.c.id)
         .limit(schema.few(1))
     )
-    heads = _columns(_PLACE).where(_jobs.c.id == next_id.scalar_subquery()).cte("heads", recursive=True)
-    following = next_id.where(lane.c.tenant > heads.c.tenant).correlate(heads).scalar_subquery()
+    heads = _columns(_PLACE).where(engines.lies_at(_jobs.c.id) == first.scalar_subquery()).cte("heads", recursive=True)
+    following = first.where(lane.c.tenant > heads.c.tenant).correlate(heads).scalar_subquery()
     heads = heads.union_all(
-        sa.select(*(after.c[name] for name in _PLACE)).join_from(heads, after, after.c.id == following)
+        sa.select(*(head.c[name] for name in _PLACE)).join_from(heads, head, engines.lies_at(head.c.id) == following)
     )
     return sa.select(*(heads.c[name] for name in _PLACE)).where(heads.c.priority > schema.FLOOR)
 
