@@ -21,14 +21,13 @@ from gateway.cli import (
     manifest,
     ordering,
     output,
+    placing,
     shapes,
     tallying,
 )
 from gateway.domain import errors, model
 from gateway.domain.templates import model as templates
 from gateway.domain.templates import values
-
-_BUSY_SECONDS = 5.0  #: before ordering again when the gateway's queue is full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +50,10 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
         known = {name: await ordering.known_template(gateway, name) for name in {line.template for line in lines}}
         prepared = typed_lines(lines, known, wish.file)
         with journal.opened(state) as kept:
-            work = _Batch(wish=wish, gateway=gateway, templates=known, kept=kept, screen=screen, total=len(lines))
+            work = _Batch(wish=wish, gateway=gateway, templates=known, kept=kept, screen=screen, lines=prepared)
             try:
                 async with tallying.shown(work.tally, screen.err):
-                    await work.all(prepared)
+                    await work.all()
             except asyncio.CancelledError:
                 screen.note("Interrupted. What was ordered goes on; run the same command to continue.", style="yellow")
                 raise
@@ -69,6 +68,11 @@ class Prepared:
 
     line: manifest.Line
     inputs: Mapping[str, Any]
+    told: Mapping[str, Any]  #: the same as JSON, files with their whole paths
+
+    def as_line(self) -> dict[str, Any]:
+        """The line in its long form, for a file that may lie anywhere."""
+        return {**self.line.as_dict(), "inputs": dict(self.told)}
 
 
 def typed_lines(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Template], file: Path) -> list[Prepared]:
@@ -78,6 +82,7 @@ def typed_lines(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Templ
     for line in lines:
         parameters = {parameter.name: parameter for parameter in known[line.template].parameters}
         found: dict[str, Any] = {}
+        told: dict[str, Any] = {}
         for name, value in line.inputs.items():
             parameter = parameters.get(name)
             if parameter is None:
@@ -85,9 +90,10 @@ def typed_lines(lines: Sequence[manifest.Line], known: Mapping[str, shapes.Templ
                 continue
             try:
                 found[name] = _value(parameter, value, line, file.parent)
+                told[name] = _told(parameter, value, found[name])
             except values.Refused as refused:
                 faults.append(_at(line, values.fault(parameter, refused.reason, refused.message)))
-        prepared.append(Prepared(line, found))
+        prepared.append(Prepared(line, found, told))
     if faults:
         count = "one value is" if len(faults) == 1 else f"{len(faults)} values are"
         raise failures.Wrong(f"{count} wrong in {file}, nothing was ordered", faults=faults[:50], counted="line")
@@ -106,6 +112,13 @@ def _value(parameter: templates.Parameter, value: Any, line: manifest.Line, fold
     return typed
 
 
+def _told(parameter: templates.Parameter, value: Any, typed: Any) -> Any:
+    """What means the same in any folder."""
+    if isinstance(typed, inputs.Upload):
+        return str(typed.path.absolute())
+    return value if values.is_file(parameter) else typed
+
+
 @dataclass(slots=True, kw_only=True)
 class _Batch:
     wish: Wish
@@ -113,25 +126,26 @@ class _Batch:
     templates: Mapping[str, shapes.Template]
     kept: journal.Journal
     screen: output.Screen
-    total: int
+    lines: Sequence[Prepared]
     tally: tallying.Tally = field(init=False)
     uploader: inputs.Uploader = field(init=False)
-    failed: dict[int, manifest.Line] = field(default_factory=dict[int, manifest.Line])
+    desk: placing.Desk = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tally = tallying.Tally(total=self.total)
+        self.tally = tallying.Tally(total=len(self.lines))
         self.uploader = inputs.Uploader(gateway=self.gateway)
+        self.desk = placing.Desk(gateway=self.gateway, mark=journal.MARK, tell=self.screen.note)
 
-    async def all(self, prepared: Sequence[Prepared]) -> None:
+    async def all(self) -> None:
         """Every line that is not done; so many at once as are wished for."""
-        waiting = [each for each in prepared if not self._is_done(each.line)]
-        self.tally.before = len(prepared) - len(waiting)
+        waiting = [each for each in self.lines if not self._is(each.line, "done")]
+        self.tally.before = len(self.lines) - len(waiting)
         rest = iter(waiting)
         await ordering.together([self._some(rest) for _ in range(min(self.wish.in_flight, len(waiting)))])
 
-    def _is_done(self, line: manifest.Line) -> bool:
+    def _is(self, line: manifest.Line, state: str) -> bool:
         entry = self.kept.of(line.key)
-        return entry is not None and entry.state == "done"
+        return entry is not None and entry.state == state
 
     async def _some(self, rest: Iterator[Prepared]) -> None:
         for each in rest:
@@ -170,7 +184,6 @@ class _Batch:
         number = entry.number if entry else 1
         self.kept.write(line.key, "failed", number=number, job=job and job.id, reason=reason, **more)
         self.tally.failed += 1
-        self.failed[line.number] = line
         self._told(line, job=job, reason=reason, **more)
 
     def _told(self, line: manifest.Line, *, job: shapes.Job | None, saved: Sequence[Path] = (), **more: Any) -> None:
@@ -213,43 +226,32 @@ class _Batch:
         given = await self.uploader.uploaded(each.inputs)
         key = self.kept.order_key(each.line.key, number)
         priority = self.wish.priority if each.line.priority is None else each.line.priority
-        about = {"priority": priority, "metadata": {**each.line.metadata, journal.MARK: key}}
+        about = {"priority": priority, "metadata": self.desk.marked(each.line.metadata, key)}
         self.kept.write(each.line.key, "ordering", number=number)
-        while True:
-            try:
-                return (await self.gateway.order_template(each.line.template, given, about, key=key)).id
-            except failures.Unreachable as lost:
-                if not lost.sent:
-                    raise
-                found = await self._found(key)  # waits for the gateway to come back
-            except failures.Refused as refused:
-                if refused.http_status == 429:
-                    await asyncio.sleep(refused.retry_after or _BUSY_SECONDS)
-                    continue
-                found = await self._found(key) if refused.word == "idempotency_key_reuse" else None
-                if found is None:
-                    raise
-            if found is not None:
-                return found
+        job = await self.desk.placed(
+            lambda: self.gateway.order_template(each.line.template, given, about, key=key), lambda: self.desk.job(key)
+        )
+        if job is None:
+            raise RuntimeError("nobody stops a batch's orders")
+        return job.id
 
     async def _found(self, key: str) -> str | None:
-        """The job that carries this key, if there is one."""
-        async for job in self.gateway.jobs({f"metadata[{journal.MARK}]": key}, limit=1):
-            return job.id
-        return None
+        job = await self.desk.job(key)
+        return None if job is None else job.id
 
     def finish(self) -> None:
         """The failures' file and the summary."""
-        failed = self.wish.out / f"{self.wish.file.name}.failed.jsonl"
-        failed.unlink(missing_ok=True)
-        if self.failed:
-            lines = [orjson.dumps(line.as_dict()) + b"\n" for _, line in sorted(self.failed.items())]
-            failed.write_bytes(b"".join(lines))
+        file = self.wish.out / f"{self.wish.file.name}.failed.jsonl"
+        failed = [each.as_line() for each in self.lines if self._is(each.line, "failed")]
+        if failed:
+            files.replace(file, b"".join(orjson.dumps(line) + b"\n" for line in failed))
+        else:
+            file.unlink(missing_ok=True)
         if self.screen.as_json:
             self.screen.json({"summary": self.tally.as_dict()}, lines=True)
             return
         self.screen.out.print(output.plain(tallying.summary(self.tally, self.wish.out)))
-        if self.failed:
-            self.screen.note(f"The lines that failed are in {failed}; running this again tries them again.", style="")
+        if failed:
+            self.screen.note(f"The lines that failed are in {file}; running this again tries them again.", style="")
         if self.tally.simulated:
             self.screen.note(ordering.SIMULATED, style="yellow")

@@ -7,12 +7,13 @@ back within seconds. What orders something carries an idempotency key, so that t
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -27,6 +28,8 @@ _PATIENCE_SECONDS = 20.0  #: how long a gateway that was met before may be away
 LATER = frozenset({502, 503, 504})  #: statuses that pass
 _PAGE = 100
 _CHUNK = 1 << 18
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -226,20 +229,26 @@ class Gateway:
         return str((await self._post("/api/v2/assets/from-hash", body))["id"])
 
     async def upload(self, path: Path, *, file_path: str, content_type: str, content_hash: str) -> str:
-        """Upload a file. Returns its asset's id."""
-        with path.open("rb") as file:
-            form = aiohttp.FormData()
-            form.add_field("content_type", content_type)
-            form.add_field("file_path", file_path)
-            form.add_field("expected_hash", content_hash)
-            form.add_field("tags", "input")
-            form.add_field("file", file, filename=file_path, content_type=content_type)
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-            answer = await self._ask("POST", "/api/v2/assets", data=form, timeout=timeout, again=False)
-        return str(orjson.loads(answer)["id"])
+        """Upload a file. Returns its asset's id. Bytes that come twice are kept once."""
+
+        async def attempt() -> bytes:
+            with path.open("rb") as file:
+                form = aiohttp.FormData()
+                form.add_field("content_type", content_type)
+                form.add_field("file_path", file_path)
+                form.add_field("expected_hash", content_hash)
+                form.add_field("tags", "input")
+                form.add_field("file", file, filename=file_path, content_type=content_type)
+                timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+                return await self._once("POST", "/api/v2/assets", data=form, timeout=timeout)
+
+        return str(self._json(await self._patiently(attempt, harmless=True))["id"])
 
     async def download(self, asset_id: str, path: Path) -> None:
-        """Write an asset's bytes to a file."""
+        """Write an asset's bytes to a file; a connection that breaks is a reason to begin anew."""
+        await self._patiently(lambda: self._downloaded(asset_id, path), harmless=True)
+
+    async def _downloaded(self, asset_id: str, path: Path) -> None:
         try:
             async with self._session.get(f"{self.base}/api/v2/assets/{quote(asset_id, safe='')}/content") as response:
                 await _refuse(response)
@@ -315,16 +324,23 @@ class Gateway:
 
     async def _ask(self, method: str, path: str, *, again: bool = True, **more: Any) -> bytes:
         """One request. Connections that fail are tried again where that can do no harm."""
-        deadline = time.monotonic() + (_PATIENCE_SECONDS if self._met and again else 0.0)
+        if not again:
+            return await self._once(method, path, **more)
+        return await self._patiently(lambda: self._once(method, path, **more), harmless=method != "POST")
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]], *, harmless: bool) -> T:
+        """What comes of it, for a while again and again while a gateway that was met before is away.
+
+        `harmless`: it may be done twice, so that one may have arrived.
+        """
+        met, until = self._met, math.inf
         while True:
             try:
-                return await self._once(method, path, **more)
-            except failures.Unreachable as lost:
-                if time.monotonic() >= deadline or (lost.sent and method == "POST"):
+                return await attempt()
+            except (failures.Unreachable, failures.Refused) as error:
+                if not met or not _passes(error, harmless=harmless) or time.monotonic() > until:
                     raise
-            except failures.Refused as refused:  # it stops, or starts, or its store is away for a moment
-                if time.monotonic() >= deadline or refused.http_status not in LATER or method == "POST":
-                    raise
+                until = min(until, time.monotonic() + _PATIENCE_SECONDS)
             await asyncio.sleep(0.25)
 
     async def _once(self, method: str, path: str, **more: Any) -> bytes:
@@ -349,6 +365,13 @@ class Gateway:
         else:
             reason, way_out = f"the connection broke ({error or type(error).__name__})", "see the gateway's log"
         return failures.Unreachable(f"no gateway at {self.base}: {reason}", way_out=way_out, sent=sent)
+
+
+def _passes(error: failures.Unreachable | failures.Refused, *, harmless: bool) -> bool:
+    """Whether to ask again: it stops, or starts, or its store is away for a moment."""
+    if isinstance(error, failures.Unreachable):
+        return harmless or not error.sent
+    return harmless and error.http_status in LATER
 
 
 def _template(name: str) -> str:

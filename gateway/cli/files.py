@@ -75,6 +75,13 @@ def _candidates(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
+def replace(path: Path, data: bytes) -> None:
+    """The file with these bytes, whole whenever somebody looks."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
 def usable_folder(folder: Path) -> Path:
     """The folder, made if need be; Wrong when it cannot be one."""
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 AT = "2026-11-21T18:00:00.000Z"
-PARAMETERS = [{"name": "prompt", "type": "string"}, {"name": "seed", "type": "seed"}]
+PARAMETERS = ({"name": "prompt", "type": "string"}, {"name": "seed", "type": "seed"})
 Answer = Callable[["StandIn", web.Request], Awaitable[web.Response]]
 
 
@@ -31,6 +31,7 @@ class StandIn:
     answer: Answer = taken  #: to orders
     cancel_answer: Answer | None = None  #: to cancels, where it does not come from here
     content: Answer | None = None  #: to downloads
+    parameters: Sequence[Mapping[str, Any]] = PARAMETERS
     gone: bool = False  #: it breaks the connection of who looks for jobs
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -60,10 +61,12 @@ class StandIn:
         app.router.add_get("/api/v2/jobs/{id}/events", self._events)
         app.router.add_post("/api/v2/jobs/{id}/cancel", self._cancel)
         app.router.add_get("/api/v2/assets/{id}/content", self._content)
+        app.router.add_get("/api/v2/assets/by-hash/{hash}", self._nothing)
+        app.router.add_post("/api/v2/assets", self._upload)
         return app
 
     async def _template(self, _: web.Request) -> web.Response:
-        return web.json_response({"name": "sd15", "parameters": PARAMETERS})
+        return web.json_response({"name": "sd15", "parameters": [*self.parameters]})
 
     async def _workers(self, _: web.Request) -> web.Response:
         return web.json_response({"workers": [{"id": "gpu0", "state": "idle"}]})
@@ -105,6 +108,13 @@ class StandIn:
         self.jobs[job_id] |= {"status": "canceled", "completed_at": AT}
         self.ending.set()
         return self.jobs[job_id]
+
+    async def _nothing(self, _: web.Request) -> web.Response:
+        return refused(404, "not_found")
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        await request.post()
+        return web.json_response({"id": "01a1fde9-37cb-72d1-b2e9-51d7b311338d"})
 
     async def _content(self, request: web.Request) -> web.Response:
         return web.Response(body=b"picture") if self.content is None else await self.content(self, request)
