@@ -9,11 +9,13 @@ image=asset:photo.png  an upload by its name  image=<id>        an asset by its 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import hashlib
 import mimetypes
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import os
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from gateway.domain.templates import binding, values
 from gateway.domain.templates import model as templates
 
 _MOST_TEXT = 1 << 20
+_TOLD = 80  #: characters of a name that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +36,53 @@ class Upload:
     path: Path
 
 
-Reader = Callable[[], bytes]
+_STDIN = 0
 
 
-def stdin() -> bytes:
-    """All of stdin."""
-    return sys.stdin.buffer.read()
+async def stdin() -> bytes:
+    """All of stdin. Somebody who waits for its end may leave with Ctrl-C."""
+    loop = asyncio.get_running_loop()
+    read: asyncio.Future[bytes] = loop.create_future()
+    # a daemon, and no buffer whose lock it would hold, so that the program can end meanwhile
+    threading.Thread(target=_read_stdin, args=(loop, read), daemon=True).start()
+    return await read
+
+
+def _read_stdin(loop: asyncio.AbstractEventLoop, read: asyncio.Future[bytes]) -> None:
+    chunks: list[bytes] = []
+    try:
+        while chunk := os.read(_STDIN, 1 << 16):
+            chunks.append(chunk)
+    except OSError:  # there is none
+        chunks.clear()
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_tell, read, b"".join(chunks))
+
+
+def _tell(read: asyncio.Future[bytes], data: bytes) -> None:
+    if not read.done():
+        read.set_result(data)
+
+
+async def given(
+    words: Sequence[str], parameters: Sequence[templates.Parameter], *, taken: bool = False
+) -> dict[str, Any]:
+    """The inputs that `name=value` words mean, as `from_words` has it. `taken`: stdin has been read already."""
+    wanted = not taken and any(word.partition("=")[2] == "-" for word in words)
+    return from_words(words, parameters, piped=await stdin() if wanted else b"", taken=taken)
 
 
 def from_words(
-    words: Sequence[str], parameters: Sequence[templates.Parameter], *, read_stdin: Reader = stdin
+    words: Sequence[str], parameters: Sequence[templates.Parameter], *, piped: bytes = b"", taken: bool = False
 ) -> dict[str, Any]:
-    """The inputs that `name=value` words mean, files as `Upload`. Wrong with everything that is wrong."""
+    """The inputs that `name=value` words mean, files as `Upload`. Wrong with everything that is wrong.
+
+    `piped`: what came from stdin. `taken`: it was read for something else.
+    """
     faults: list[errors.Fault] = []
     pairs = dict(_pairs(words, faults))
-    if list(pairs.values()).count("-") > 1:
-        faults.append(errors.Fault(reason="stdin_twice", message="Only one value can be read from stdin (`-`)."))
+    if list(pairs.values()).count("-") + taken > 1:
+        faults.append(errors.Fault(reason="stdin_twice", message="Only one thing can be read from stdin (`-`)."))
     known = {parameter.name: parameter for parameter in parameters}
     found: dict[str, Any] = {}
     for name, text in pairs.items():
@@ -57,7 +91,7 @@ def from_words(
             faults.append(unknown(name, known))
             continue
         try:
-            found[name] = _word(parameter, text, read_stdin)
+            found[name] = _word(parameter, text, piped)
         except values.Refused as refused:
             faults.append(values.fault(parameter, refused.reason, refused.message))
     if faults:
@@ -119,11 +153,11 @@ def refusal(faults: Sequence[errors.Fault]) -> failures.Wrong:
     return failures.Wrong(f"{count} wrong, nothing was ordered", faults=faults)
 
 
-def _word(parameter: templates.Parameter, text: str, read_stdin: Reader) -> Any:
+def _word(parameter: templates.Parameter, text: str, piped: bytes) -> Any:
     if values.is_file(parameter):
-        return _inline(parameter, read_stdin()) if text == "-" else file_value(text.removeprefix("@"), Path())
+        return _inline(parameter, piped) if text == "-" else file_value(text.removeprefix("@"), Path())
     if text == "-":
-        return _decoded(read_stdin()).removesuffix("\n")
+        return _decoded(piped).removesuffix("\n")
     if text.startswith("@@"):
         return values.from_text(parameter, text[1:])
     if text.startswith("@"):
@@ -137,10 +171,14 @@ def file_value(text: str, folder: Path) -> Any:
         return text.removeprefix("asset:")
     if values.UUID.fullmatch(text) or text[:5].lower() == "data:":
         return text
-    path = (folder / text).expanduser()
-    if path.is_file():
-        return Upload(path)
-    message = f"There is no file {str(path)!r}. An uploaded file is named asset:{text}."
+    try:
+        path = folder / Path(text).expanduser()
+        if path.is_file():
+            return Upload(path)
+        message = f"There is no file {str(path)!r}. An uploaded file is named asset:{text}."
+    except (OSError, RuntimeError, ValueError) as error:  # no such user; a name too long, or with a NUL
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"{text[:_TOLD]!r} is no file: {why}."
     raise values.Refused("no_such_file", message)
 
 

@@ -123,7 +123,14 @@ async def place(at: placing.Desk, wish: Wish, stop: interrupts.Interrupts) -> Or
 def is_workflow(what: str) -> bool:
     """Whether this names a workflow, or a picture, film or sound that carries one, and no template."""
     suffix = Path(what).suffix.lower()
-    return what == "-" or suffix == ".json" or (suffix in reading.MEDIA_SUFFIXES and Path(what).is_file())
+    return what == "-" or suffix == ".json" or (suffix in reading.MEDIA_SUFFIXES and _is_file(what))
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # too long for one
+        return False
 
 
 def pairs(words: Sequence[str], flag: str) -> dict[str, str]:
@@ -136,7 +143,7 @@ def pairs(words: Sequence[str], flag: str) -> dict[str, str]:
 
 async def _template(at: placing.Desk, wish: Wish, about: Mapping[str, Any], stop: interrupts.Interrupts) -> Order:
     template = await known_template(at.gateway, wish.what)
-    given = await inputs.Uploader(gateway=at.gateway).uploaded(inputs.from_words(wish.words, template.parameters))
+    given = await inputs.Uploader(gateway=at.gateway).uploaded(await inputs.given(wish.words, template.parameters))
     stop.gentle = True
     if wish.n == 1:
         job = await at.one(lambda about, key: at.gateway.order_template(wish.what, given, about, key=key), about)
@@ -162,13 +169,13 @@ async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
 async def _workflow(at: placing.Desk, wish: Wish, about: Mapping[str, Any], stop: interrupts.Interrupts) -> Order:
     """A graph as it is; with values or `-n`, its parameters are found in it as in a template without a sidecar."""
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
-    workflow = read_workflow(wish.what)
+    workflow = await read_workflow(wish.what)
     if not wish.words and wish.n == 1:
         stop.gentle = True
         return Order(name=name, told_by=None, job_ids=tuple(await _graphs(at, [workflow], about)))
     template = building.build(name, graphs.parse_graph(workflow))
     graph, parameters = template.graph, template.parameters
-    given = inputs.from_words(wish.words, parameters)
+    given = await inputs.given(wish.words, parameters, taken=wish.what == "-")
     check(parameters, given)
     seed = shapes.seed_of(parameters)
     if seed is None and wish.n > 1:
@@ -203,10 +210,10 @@ async def _graphs(at: placing.Desk, wanted: Iterable[Any], about: Mapping[str, A
     return job_ids
 
 
-def read_workflow(what: str) -> Any:
+async def read_workflow(what: str) -> Any:
     """The graph in a workflow's file, or in what comes from stdin."""
     try:
-        data = inputs.stdin() if what == "-" else Path(what).read_bytes()
+        data = await inputs.stdin() if what == "-" else await asyncio.to_thread(Path(what).read_bytes)
     except OSError as error:
         raise failures.Wrong(f"the workflow {what} cannot be read: {error.strerror}") from None
     try:

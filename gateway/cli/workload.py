@@ -107,7 +107,7 @@ async def prepared(gateway: client.Gateway, wish: Wish) -> Workload:
     uploader = inputs.Uploader(gateway=gateway)
     if wish.file is None:
         template = await ordering.known_template(gateway, wish.what)
-        given = await uploader.uploaded(inputs.from_words(wish.words, template.parameters))
+        given = await uploader.uploaded(await inputs.given(wish.words, template.parameters))
         return Workload(name=template.name, kinds=[_kind(gateway, template, given, wish.vary, wish.about())])
     if wish.words:
         raise failures.Wrong("values stand in the file of --inputs, or on the command line, not in both")
@@ -155,9 +155,9 @@ async def _of_workflow(gateway: client.Gateway, wish: Wish) -> Workload:
     if wish.file is not None:
         raise failures.Wrong("--inputs goes with a template, not with a workflow's file")
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
-    template = building.build(name, graphs.parse_graph(ordering.read_workflow(wish.what)))
+    template = building.build(name, graphs.parse_graph(await ordering.read_workflow(wish.what)))
     parameters = template.parameters
-    given = inputs.from_words(wish.words, parameters)
+    given = await inputs.given(wish.words, parameters, taken=wish.what == "-")
     ordering.check(parameters, given)
     given = await inputs.Uploader(gateway=gateway).uploaded(given)
 

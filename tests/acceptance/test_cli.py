@@ -244,6 +244,15 @@ def test_ctrl_c(presses: int, there: Mapping[str, str], tmp_path: Path) -> None:
         call(tmp_path, "jobs", "cancel", *(job["id"] for job in listed), more=there)
 
 
+def test_ctrl_c_while_it_waits_for_stdin(tmp_path: Path) -> None:
+    with subprocess.Popen([COMMAND, "run", "-"], cwd=tmp_path, env=environment(), stdin=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        running.stdin.write(b" " * (1 << 20))  # more than a pipe holds: it is reading when this is done
+        running.stdin.flush()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130
+
+
 def test_waiting_has_an_end(there: Mapping[str, str], tmp_path: Path) -> None:
     done = call(tmp_path, "run", "sd15", "prompt=x", "--timeout", "0.5", *LONG, more=there)
     assert done.returncode == 1
@@ -267,6 +276,25 @@ def test_workers(gateway: Running, there: Mapping[str, str], tmp_path: Path) -> 
     assert call(tmp_path, "workers", "restart", "sim9", "--data-dir", str(gateway.data)).returncode == 2
     assert call(tmp_path, "workers", "restart", "sim1", "--data-dir", str(tmp_path)).returncode == 3
     os.kill(before["sim1"], 0)  # the other one lives on
+    elsewhere = call(tmp_path, "workers", "restart", "127.0.0.1:9188/x", "--data-dir", str(gateway.data))
+    assert (elsewhere.returncode, "runs elsewhere is restarted there" in elsewhere.stderr) == (2, True)
+    gateway.workers("idle", 2)
+
+
+def test_draining_a_worker_instead_of_removing_it(gateway: Running, there: Mapping[str, str], tmp_path: Path) -> None:
+    refused = call(tmp_path, "workers", "remove", "sim1", more=there)
+    assert refused.returncode == 2
+    assert "workers drain sim1" in " ".join(refused.stderr.split())
+    drained = call(tmp_path, "workers", "drain", "sim1", more=there)
+    assert (drained.returncode, drained.stdout.strip()) == (0, "worker sim1 is paused; nothing of it runs")
+    gateway.workers("paused", 1)
+    whole = call(tmp_path, "queue", "resume", more=there)
+    assert whole.returncode == 2
+    assert "the queue is not paused" in whole.stderr
+    assert "paused: worker sim1" in whole.stderr
+    resumed = call(tmp_path, "workers", "resume", "sim1", more=there)
+    assert (resumed.returncode, resumed.stdout.strip()) == (0, "worker sim1 takes work again")
+    assert "nothing is paused" in call(tmp_path, "workers", "resume", "sim1", more=there).stderr
     gateway.workers("idle", 2)
 
 

@@ -36,7 +36,7 @@ PARAMETERS = (
 
 
 def read(*words: str, stdin: bytes = b"") -> dict[str, Any]:
-    return inputs.from_words(words, PARAMETERS, read_stdin=lambda: stdin)
+    return inputs.from_words(words, PARAMETERS, piped=stdin)
 
 
 def faults(*words: str, stdin: bytes = b"") -> set[tuple[str | None, str]]:
@@ -91,6 +91,17 @@ def test_what_stdin_cannot_be() -> None:
     assert faults("prompt=-", "image=-", stdin=b"\xff") >= {(None, "stdin_twice"), ("prompt", "not_text")}
     assert faults("prompt=x", "image=-", stdin=b"no picture at all") == {("image", "not_image")}
     assert faults("prompt=x", "image=-") == {("image", "empty")}
+
+
+def test_stdin_that_was_the_workflow_is_no_value_too() -> None:
+    with pytest.raises(failures.Wrong) as caught:
+        inputs.from_words(["prompt=-"], PARAMETERS, taken=True)
+    assert [fault.reason for fault in caught.value.faults] == ["stdin_twice"]
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x.png", "x" * 400, "a\0b.png", "none.png"])
+def test_names_that_no_file_has(name: str) -> None:
+    assert faults("prompt=x", f"image={name}") == {("image", "no_such_file")}
 
 
 def test_near_misses_are_suggested() -> None:
