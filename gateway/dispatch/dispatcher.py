@@ -208,7 +208,10 @@ class Dispatch:
         """Forget a worker; with `drain` what it runs may finish first. Conflict for a process of our supervisor."""
         member = self._fleet.get(worker_id)
         if member.process is not None:
-            raise errors.Conflict(f"{worker_id} is a process of this gateway's supervisor, which would bring it back")
+            raise errors.Conflict(
+                f"{worker_id} is a process of this gateway's supervisor, which would bring it back. Pause it instead "
+                f"(comfy-gateway workers drain {worker_id}), or start the gateway with fewer (--gpus, --simulate)."
+            )
         member.draining = True
         if drain and member.runs:
             _log.info("worker_draining", worker=worker_id, jobs=len(member.runs))
