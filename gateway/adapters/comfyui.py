@@ -212,8 +212,7 @@ class ComfyClient:
         except TimeoutError:
             raise errors.WorkerUnreachable(f"{self.url} did not answer {what} in time") from None
         except aiohttp.ClientConnectorError as error:
-            message = f"{self.url} cannot be reached ({_brief(error.os_error)})"
-            raise errors.WorkerUnreachable(message, refused=True) from error
+            raise errors.WorkerUnreachable(f"{self.url} {_no_way(error.os_error)}", refused=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise errors.WorkerUnreachable(f"{self.url} cannot be reached ({what}: {_brief(error)})") from error
 
@@ -293,6 +292,13 @@ def _loads(data: str | bytes) -> object:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
+
+
+def _no_way(error: OSError) -> str:
+    """Why there is no connection, without errno and addresses."""
+    if isinstance(error, ConnectionRefusedError):
+        return "refused the connection"
+    return f"cannot be reached ({error.strerror or _brief(error)})"
 
 
 def _brief(error: BaseException) -> str:

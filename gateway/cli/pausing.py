@@ -61,11 +61,18 @@ async def drain(meant: Mapping[str, str], url: str, api_key: str | None, screen:
 async def resume(meant: Mapping[str, str], url: str, api_key: str | None, screen: output.Screen) -> None:
     """End the pause."""
     async with client.connect(url, api_key) as gateway:
-        await gateway.resume(meant)
+        try:
+            await gateway.resume(meant)
+        except failures.Refused as refused:
+            if refused.http_status != 404:
+                raise
+            named = ", ".join(_subject(each) for each in await gateway.pauses())
+            way_out = f"paused: {named}" if named else "nothing is paused"
+            raise failures.Wrong(refused.message, way_out=way_out) from None
     if screen.as_json:
         screen.json({"resumed": dict(meant)})
     else:
-        screen.out.print(output.plain("It takes work again."))
+        screen.out.print(output.plain(f"{_meant(meant)} takes work again"))
 
 
 async def prioritize(job_id: str, priority: int, url: str, api_key: str | None, screen: output.Screen) -> None:
@@ -87,6 +94,10 @@ def _tell(screen: output.Screen, one: Mapping[str, Any]) -> None:
         return
     rest = "nothing of it runs" if one["empty"] else f"{one['running']} run on"
     screen.out.print(output.plain(f"{_subject(one)} is paused; {rest}"))
+
+
+def _meant(meant: Mapping[str, str]) -> str:
+    return next((f"{kind} {name}" for kind, name in meant.items()), "the queue")
 
 
 def _subject(one: Mapping[str, Any]) -> str:

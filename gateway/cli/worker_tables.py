@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -58,7 +60,9 @@ async def _live(gateway: client.Gateway, screen: output.Screen) -> None:
 
 
 def table(workers: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType:
-    """The workers, one a row."""
+    """The workers, one a row; below, what is wrong with those that take no work."""
+    from rich.console import Group
+
     if not workers:
         return output.plain("No workers. Add one with: comfy-gateway workers add http://127.0.0.1:8188", style="yellow")
     made = output.table(
@@ -77,11 +81,17 @@ def table(workers: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType
             str(worker.get("jobs_done", 0)),
             str(worker.get("restarts", 0)),
         )
-        if worker.get("last_error") and state not in {"idle", "busy"}:
-            made.add_row("", "", "", output.plain(str(worker["last_error"]), style="red"))
-        if worker.get("log_tail"):
-            made.add_row("", "", "", output.plain(str(worker["log_tail"]), style="dim"))
-    return made
+    troubles = [each for worker in workers for each in _troubles(worker)]
+    return Group(made, "", *troubles) if troubles else made
+
+
+def _troubles(worker: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What is wrong with this worker, and the end of its log: of any length, so in lines of their own."""
+    if worker.get("last_error") and worker["state"] not in {"idle", "busy"}:
+        reason = str(worker["last_error"]).removeprefix(f"{worker.get('url')} ")
+        yield output.plain(f"{worker['id']}: {reason}", style="red")
+    if worker.get("log_tail"):
+        yield output.plain(textwrap.indent(str(worker["log_tail"]), "  "), style="dim")
 
 
 def _gpu(worker: Mapping[str, Any]) -> str:
@@ -92,7 +102,8 @@ def _gpu(worker: Mapping[str, Any]) -> str:
     pinned = f"{worker['gpu']}: " if worker.get("gpu") not in {None, ""} else ""
     free, total = worker.get("vram_free"), worker.get("vram_total")
     memory = f", {free / 2**30:.0f} of {total / 2**30:.0f} GB free" if free is not None and total else ""
-    return f"{pinned}{device}{memory}" if device else f"{pinned}{worker['url']}"
+    url = "" if str(worker["id"]) in str(worker["url"]) else worker["url"]
+    return f"{pinned}{device}{memory}" if device else f"{pinned}{url}"
 
 
 def _job(job: Mapping[str, Any], now: float) -> str:
@@ -134,13 +145,14 @@ async def restart(worker: str, data_dir: Path, screen: output.Screen) -> None:
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
-            session.post(f"http://supervisor/workers/{worker}/restart") as response,
+            session.post(f"http://supervisor/workers/{quote(worker, safe='')}/restart") as response,
         ):
             answer = await response.json()
     except (aiohttp.ClientError, OSError):
         raise _not_running(data_dir) from None
     if response.status == 404:
-        raise failures.Wrong(f"no local worker is called {worker}", way_out="`comfy-gateway workers` lists them")
+        way_out = "one that runs elsewhere is restarted there; `comfy-gateway workers` lists them all"
+        raise failures.Wrong(f"this gateway runs no worker called {worker}", way_out=way_out)
     if response.status >= 400:
         raise failures.CommandFailed(str(answer.get("error") or f"the supervisor answered {response.status}"))
     screen.show(output.plain(f"{worker} is restarted"), answer)

@@ -1,4 +1,4 @@
-"""`comfy-gateway workers`: which there are, adding and removing them."""
+"""`comfy-gateway workers`: which there are, adding and removing them, giving them no work for a while."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ WorkerId = Annotated[str, typer.Argument(metavar="ID", help="The worker's id.")]
 
 def app() -> typer.Typer:
     """The group of commands; alone it lists."""
-    group = typer.Typer(help="List, add and remove workers; alone it lists them.")
+    group = typer.Typer(help="List, add, drain and remove workers; alone it lists.")
     group.callback(invoke_without_command=True)(_alone)
     group.command("list")(list_workers)
     group.command("add")(add)
     group.command("remove")(remove)
+    group.command("drain")(drain)
+    group.command("resume")(resume)
     group.command("restart")(restart)
     return group
 
@@ -32,13 +34,17 @@ def _alone(
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
 ) -> None:
-    """List, add and remove workers; alone it lists them.
+    """List, add, drain and remove workers; alone it lists.
 
     Examples:
 
         comfy-gateway workers
 
         comfy-gateway workers --watch
+
+        comfy-gateway workers add http://10.0.0.7:8188 --id studio
+
+        comfy-gateway workers drain gpu0
     """
     if context.invoked_subcommand is None:
         list_workers(watch=watch, url=url, api_key=api_key, as_json=as_json)
@@ -102,6 +108,44 @@ def remove(
     from gateway.cli import worker_tables
 
     output.run(lambda screen: worker_tables.remove(worker, url, api_key, screen, drain=not now), as_json=as_json)
+
+
+def drain(
+    worker: WorkerId,
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Give a worker no new jobs, and wait until it has finished what it runs. Ctrl-C leaves; it stays paused.
+
+    The same as `comfy-gateway queue drain --worker ID`.
+
+    Examples:
+
+        comfy-gateway workers drain gpu0
+    """
+    from gateway.cli import pausing
+
+    output.run(lambda screen: pausing.drain({"worker": worker}, url, api_key, screen), as_json=as_json)
+
+
+def resume(
+    worker: WorkerId,
+    *,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
+    as_json: connection.Json = False,
+) -> None:
+    """Give a worker jobs again, after `drain` or a pause.
+
+    Examples:
+
+        comfy-gateway workers resume gpu0
+    """
+    from gateway.cli import pausing
+
+    output.run(lambda screen: pausing.resume({"worker": worker}, url, api_key, screen), as_json=as_json)
 
 
 def restart(
