@@ -150,7 +150,7 @@ class _Walker:
             self.named(node)
 
     def settings(self, node: str) -> None:
-        adds_noise = self.inputs(node).get("add_noise") not in {"disable", False}
+        adds_noise = self.inputs(node).get("add_noise") not in ("disable", False)  # or a link
         for field, role in meanings.SAMPLER_FIELDS.items():
             if role != roles.SEED or adds_noise:
                 self.add(role, node, field)

@@ -465,6 +465,12 @@ def test_values_that_do_not_fit_their_role_are_no_crash() -> None:
     assert binding.bind(template, {}, draw_seed=lambda: 1).inputs()["cfg"] == -5.0
 
 
+@pytest.mark.parametrize(("adds", "is_seed"), [(["50", 0], True), ("enable", True), ("disable", False), (False, False)])
+def test_a_seed_counts_where_noise_is_added_or_may_be(adds: Any, is_seed: bool) -> None:
+    advanced = node("KSamplerAdvanced", noise_seed=5, add_noise=adds, latent_image=["5", 0])
+    assert ("seed" in found(text_to_image(_3=advanced, _50=node("PrimitiveString", value="enable")))) is is_seed
+
+
 def test_outputs() -> None:
     nodes = text_to_image(
         _10=node("PreviewImage", images=["8", 0]),
