@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import urllib.parse
 from dataclasses import dataclass
 from typing import Final
 
-DATA_URI: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<params>(;[^,;]*)*),", re.IGNORECASE)
+DATA: Final = "data:"
+MAX_HEAD: Final = 1_000  #: characters before the comma of a data URI: its type and parameters
 BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 WHITESPACE: Final = str.maketrans("", "", " \t\r\n")
 
@@ -75,14 +75,23 @@ class Unreadable(ValueError):
 
 def decode_data_uri(text: str, *, max_bytes: int) -> bytes:
     """The bytes of a `data:` URI."""
-    head = DATA_URI.match(text)
-    if head is None:
+    comma = text.find(",", 0, MAX_HEAD)
+    if comma < 0 or text[: len(DATA)].lower() != DATA:
         raise Unreadable("invalid_data_uri", "A data URI reads data:image/png;base64,… .")
-    payload = text[head.end() :]
-    if ";base64" in head["params"].lower():
-        return decode_base64(urllib.parse.unquote(payload) if "%" in payload else payload, max_bytes=max_bytes)
-    data = urllib.parse.unquote_to_bytes(payload.encode(errors="replace"))
-    return _within(data, max_bytes)
+    payload = text[comma + 1 :]
+    if ";base64" in text[:comma].lower():
+        return decode_base64(_unquoted(payload).decode("latin-1") if "%" in payload else payload, max_bytes=max_bytes)
+    return _within(_unquoted(payload), max_bytes)
+
+
+def _unquoted(text: str) -> bytes:
+    """The bytes that percent signs stand for. As Python's own escapes, which are read at once: `urllib` takes more than
+    a second, and two hundred bytes a sign, for what one order may hold."""
+    escaped = text.encode(errors="replace").replace(b"\\", b"\\\\").replace(b"%", b"\\x")
+    try:
+        return escaped.decode("unicode_escape").encode("latin-1")
+    except UnicodeDecodeError:
+        raise Unreadable("invalid_data_uri", "Each % of a data URI is followed by two hexadecimal digits.") from None
 
 
 def decode_base64(text: str, *, max_bytes: int) -> bytes:

@@ -218,6 +218,7 @@ def test_the_inputs_as_used_order_the_same_again() -> None:
         "data:image/png;base64," + base64.b64encode(PNG).decode(),
         "data:;charset=x;base64," + base64.b64encode(PNG).decode(),
         "data:application/octet-stream," + "".join(f"%{byte:02x}" for byte in PNG),
+        "DATA:image/png;base64," + base64.b64encode(PNG).decode().replace("=", "%3D").replace("/", "%2f"),
     ],
 )
 def test_inline_bytes_become_assets_before_the_graph_is_made(text: str) -> None:
@@ -226,6 +227,29 @@ def test_inline_bytes_become_assets_before_the_graph_is_made(text: str) -> None:
     assert bound.assets == bound.paths == ()
     assert bound.graph({"p": ASSET})["1"]["inputs"]["value"] == REFERENCE
     assert bound.inputs({"p": ASSET}) == {"p": REFERENCE}
+
+
+def test_the_head_of_a_data_uri_is_short() -> None:
+    """So that nobody has us look through millions of its parameters."""
+    item = template(parameter(Kind.IMAGE))
+    for text in (
+        "data:" + ";" * 1_000_000,
+        "data:image/png" + ";a=b" * 1_000 + ";base64,AAAA",
+        "data:image/png;base64",
+    ):
+        with pytest.raises(errors.InvalidInputs) as caught:
+            bind(item, {"p": text})
+        assert caught.value.faults[0].reason == "invalid_data_uri"
+
+
+def test_the_text_of_a_data_uri() -> None:
+    item = template(parameter(Kind.FILE))
+    text, data = "data:text/plain,a%5C%78%20\\x41\\é%25", b"a\\x \\x41\\\xc3\xa9%"
+    assert bind(item, {"p": text}).inline[0].data == data
+    for wrong in ("data:,100%", "data:,%4", "data:,%zz", "data:;base64,%", "data:," + "%" * 1_000_000):
+        with pytest.raises(errors.InvalidInputs) as caught:
+            bind(item, {"p": wrong})
+        assert caught.value.faults[0].reason == "invalid_data_uri"
 
 
 def test_what_must_exist_is_told() -> None:
