@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 import pydantic
@@ -166,24 +166,30 @@ def _by_place(faults: Iterable[errors.Fault]) -> tuple[errors.Fault, ...]:
 
 
 def _fault(error: Any) -> errors.Fault:
-    place = [str(part) for part in error["loc"] if part not in SCALAR_ARMS]
+    place = _place(error)
     known = "parameters" if place[0] == "parameters" and len(place) > 1 else None
     message = wording.said(error)
     reason = "invalid_value"
     if error["type"] == "extra_forbidden":
         reason = "unknown_key"
         message = f"There is no such key.{values.suggestion(place[-1], _keys_at(place))}"
-    return errors.Fault(
-        reason=reason, message=message, parameter=place[1] if known else None, field=".".join(_unique(place))
+    return errors.Fault(reason=reason, message=message, parameter=place[1] if known else None, field=".".join(place))
+
+
+#: What pydantic adds to a place for the member of a union that it tried,
+SCALAR_ARMS: Final = frozenset({"str", "int", "float", "bool"})
+#: after the names that an author chooses, which may be the same words: `parameters.NAME.KEY`, `examples.0.inputs.NAME`.
+ARMS_FROM: Final = {"parameters": 3, "examples": 4}
+
+
+def _place(error: Any) -> list[str]:
+    """Where it is in the file, without what pydantic adds at the end."""
+    place = list(map(str, error["loc"]))
+    first = ARMS_FROM.get(place[0], len(place))
+    is_ours = error["type"] != "extra_forbidden" and (
+        place[-1] == "[key]" or (place[-1] in SCALAR_ARMS and len(place) > first)
     )
-
-
-#: What pydantic adds to a place for the member of a union that it tried.
-SCALAR_ARMS = frozenset({"str", "int", "float", "bool", "[key]"})
-
-
-def _unique(place: list[str]) -> Iterator[str]:
-    yield from (part for index, part in enumerate(place) if index == 0 or part != place[index - 1])
+    return place[:-1] if is_ours else place
 
 
 def _keys_at(place: list[str]) -> list[str]:

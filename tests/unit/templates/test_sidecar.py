@@ -178,6 +178,18 @@ BROKEN: list[tuple[str, str, str | None, str]] = [
         "parameters.q.targets",
         "6.text is set by 'p', too",
     ),
+    ("unknown key called as a type", "int = 1", "int", "no such key"),
+    ("unknown key of a limit called so", "[limits]\nint = 1", "limits.int", "no such key"),
+    ("unknown key of a parameter called so", f"[parameters.int]\n{STRING}\n{TEXT}\nstr = 1", "parameters.int.str", ""),
+    ("parameter called so", f"[parameters.int]\n{STRING}\n{TEXT}\nmin = []", "parameters.int.min", "number"),
+    ("no table for a parameter called so", "parameters.str = 1", "parameters.str", "must be"),
+    ("parameter called as a key", f"[parameters.min]\n{STRING}\n{TEXT}\nmin = []", "parameters.min.min", "number"),
+    (
+        "value of an example called so",
+        f'{parameter(STRING, TEXT)}\n[[examples]]\nname = "a"\n[examples.inputs]\nint = []',
+        "examples.0.inputs.int",
+        "text",
+    ),
     ("output of an unknown node", '[outputs.o]\nnode = "99"', "outputs.o.node", "no node"),
 ]  # fmt: skip
 
