@@ -241,6 +241,16 @@ def test_comfy_deploy() -> None:
     assert template.requirements.models == {("CheckpointLoaderSimple", "ckpt_name", "b.safetensors")}
 
 
+def test_a_carrier_that_feeds_what_a_stock_node_lacks_goes_nowhere() -> None:
+    template = built({
+        "1": node(f"{EXTERNAL}Text", input_id="url", default_value="http://x/a.png"),
+        "2": node(f"{EXTERNAL}Image", input_id="photo", default_value_url=["1", 0]),
+        "3": node("SaveImage", images=["2", 0], filename_prefix="a"),
+    })  # fmt: skip
+    assert targets(template) == {"photo": ["2.image"]}
+    assert template.graph["2"]["class_type"] == "LoadImage"
+
+
 @pytest.mark.parametrize(
     ("options", "choices"),
     [

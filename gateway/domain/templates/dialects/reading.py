@@ -56,7 +56,7 @@ def read(
     about = titles.description(graph)
     clean, moved = _without_carriers(graph, [each for dialect in spoken for each in dialect])
     clean = _without_ornaments(clean, about)
-    moved = {place: tuple(target for target in to if target.node in clean) for place, to in moved.items()}
+    moved = {place: tuple(target for target in to if _is_in(clean, target)) for place, to in moved.items()}
     said = _first_come(each for dialect in spoken for each in _joined(clean, dialect, moved))
     said.sort(key=lambda each: each.about.order)
     found = inference.findings(clean, catalog)
@@ -110,6 +110,11 @@ def _without_carriers(
     return (graphs.Graph(nodes), moved) if nodes else (graph, {})
 
 
+def _is_in(graph: graphs.Graph, target: Target) -> bool:
+    """Whether the input is there: ornaments go, and a stock node lacks inputs of the node that it stands for."""
+    return target.node in graph and target.input in graph[target.node]["inputs"]
+
+
 def _without_ornaments(graph: graphs.Graph, about: tuple[str, str] | None) -> graphs.Graph:
     """The graph without the nodes that only the author's page needs, as far as nothing uses them."""
     used = {source for node in graph.values() for source in _sources(node)}
@@ -140,8 +145,7 @@ def _joined(
     said: dict[str, _Said] = {}
     for each in spoken:
         target = Target(each.node, each.field)
-        is_there = each.node in graph and each.field in graph[each.node]["inputs"]
-        targets = moved.get(target, (target,) if is_there else ())
+        targets = moved.get(target, (target,) if _is_in(graph, target) else ())
         if targets:
             known = said.get(each.name)
             said[each.name] = (
