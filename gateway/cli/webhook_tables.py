@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _MOST_DEAD = 10_000
+_LOOK_THROUGH = 1000  #: of the newest deliveries, for one whose id ends so
 _STYLES: Mapping[str, str] = {"delivered": "green", "pending": "yellow", "dead": "red"}
 
 
@@ -35,26 +36,22 @@ async def listing(wish: Wish, url: str, api_key: str | None, screen: output.Scre
     if screen.as_json:
         screen.json({"deliveries": found})
     elif found:
-        screen.out.print(_table(found, now=time.time()))
+        screen.out.print(table(found, now=time.time()))
     else:
         screen.note("There are no such deliveries.")
 
 
-def _table(found: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType:
-    table = output.table(
-        "id",
-        "event",
-        "status",
-        "tries",
-        "answer",
-        "age",
-        "why",
+def table(found: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType:
+    """The deliveries, one a row."""
+    made = output.table(
+        *("id", "job", "event", "status", "tries", "answer", "age", "why"),
         right=["tries", "answer", "age"],
-        keep=["status", "age"],
+        keep=["id", "job", "event", "status", "age"],
     )
     for one in found:
-        table.add_row(
-            output.plain(one["id"]),
+        made.add_row(
+            output.plain(_short(one["id"])),
+            output.plain(shapes.short(one["job_id"])),
             output.plain(one["type"]),
             output.plain(one["status"], style=_STYLES.get(one["status"], "")),
             str(one["tries"]),
@@ -62,13 +59,34 @@ def _table(found: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType:
             output.duration(now - shapes.epoch(one["created_at"])),
             output.plain(one["error"] or ""),
         )
-    return table
+    return made
+
+
+def _short(delivery_id: str) -> str:
+    """The end of a delivery's id, from the end of its job's on: enough to tell it from others."""
+    stem, separator, number = delivery_id.rpartition("_")
+    return f"{shapes.short(stem)}{separator}{number}"
+
+
+async def _find(gateway: client.Gateway, text: str) -> Mapping[str, Any]:
+    """The delivery of this id, or the newest ones' only one whose id ends so; Wrong when there is none."""
+    try:
+        return await gateway.delivery(text)
+    except failures.Refused as refused:
+        if refused.http_status != 404:
+            raise
+    found = [each async for each in gateway.deliveries({}, limit=_LOOK_THROUGH) if each["id"].endswith(text)]
+    if len(found) == 1:
+        return await gateway.delivery(found[0]["id"])
+    if found and text:
+        raise failures.Wrong(f"several deliveries' ids end with {text}", way_out="give more of it")
+    raise failures.Wrong(f"there is no delivery {text}", way_out="`comfy-gateway webhooks list` shows them")
 
 
 async def one(delivery_id: str, url: str, api_key: str | None, screen: output.Screen) -> None:
     """Show one delivery."""
     async with client.connect(url, api_key) as gateway:
-        found = await gateway.delivery(delivery_id)
+        found = await _find(gateway, delivery_id)
     screen.show(_facts(found), found)
 
 
@@ -102,9 +120,10 @@ async def redeliver(wanted: Sequence[str], url: str, api_key: str | None, screen
     if bool(wanted) == dead:
         raise failures.Wrong("which deliveries?", way_out="name them, or say --dead for all that were given up")
     async with client.connect(url, api_key) as gateway:
-        ids = list(wanted)
         if dead:
             ids = [one["id"] async for one in gateway.deliveries({"status": "dead"}, limit=_MOST_DEAD)]
+        else:
+            ids = [(await _find(gateway, each))["id"] for each in wanted]
         told = [await gateway.redeliver(delivery_id) for delivery_id in reversed(ids)]
     if screen.as_json:
         screen.json({"deliveries": told})

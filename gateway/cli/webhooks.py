@@ -46,7 +46,9 @@ def list_deliveries(
 
 
 def show(
-    delivery: Annotated[str, typer.Argument(metavar="ID", help="The delivery's id, which is its webhook-id.")],
+    delivery: Annotated[
+        str, typer.Argument(metavar="ID", help="The delivery's id, which is its webhook-id, or its end.")
+    ],
     *,
     url: connection.Url = connection.DEFAULT_URL,
     api_key: connection.ApiKey = None,
@@ -55,6 +57,8 @@ def show(
     """Show a delivery: tries, the latest answer, the next try.
 
     Examples:
+
+        comfy-gateway webhooks show 1b0c4e11_3
 
         comfy-gateway webhooks show msg_0198c3b2-7d1e-7c3a-9a55-2f6d1b0c4e11_3
     """
@@ -65,7 +69,7 @@ def show(
 
 def redeliver(
     deliveries: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of deliveries.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of deliveries, or their ends.", show_default=False)
     ] = None,
     *,
     dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
@@ -77,7 +81,7 @@ def redeliver(
 
     Examples:
 
-        comfy-gateway webhooks redeliver msg_0198c3b2-7d1e-7c3a-9a55-2f6d1b0c4e11_3
+        comfy-gateway webhooks redeliver 1b0c4e11_3
 
         comfy-gateway webhooks redeliver --dead
     """

@@ -90,13 +90,19 @@ async def test_deliveries_on_the_command_line(tmp_path: Path) -> None:
 
             listed = json.loads(await run("list", "--status", "dead", "--job", job[-8:], "--json"))["deliveries"]
             assert [one["id"] for one in listed] == [first.id]
-            assert first.id[-8:] in (await run("list")).replace("\n", "")
+            end = first.id[first.id.rindex("_") - 8 :]
+            (row,) = [line for line in (await run("list")).splitlines() if line.startswith(end)]
+            assert row.split()[1:4] == [job[-8:], "job.succeeded", "dead"]
             assert "410" in await run("show", first.id)
-            await run("redeliver", "--dead")
+            assert await run("show", end) == await run("show", first.id)
+            for word in ("nobody", ""):
+                assert (await asyncio.to_thread(call, tmp_path, "webhooks", "show", word, *where)).returncode == 2
+            await run("redeliver", end)
             assert (await told(gateway, receiver, 2)).id == first.id
             await asyncio.to_thread(gateway.says, "webhook_delivered")
             assert json.loads(await run("show", first.id, "--json"))["status"] == "delivered"
             assert json.loads(await run("list", "--status", "dead", "--json")) == {"deliveries": []}
+            await run("redeliver", "--dead")
             wrong = await asyncio.to_thread(call, tmp_path, "webhooks", "redeliver", *where)
             assert wrong.returncode != 0
             assert "--dead" in wrong.stderr
