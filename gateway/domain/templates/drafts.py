@@ -20,7 +20,7 @@ from gateway.domain.workflow import conversion
 
 _PINS: Final = "steps.json"  #: among what is kept of a pipeline: the versions of its steps' templates
 _SAVED: Final = "/saved.json"  #: among what is kept: the editor's file; no default file can be called so
-CONVERTER: Final = "2"  #: counts up when conversions must be made anew
+CONVERTER: Final = "3"  #: counts up when conversions must be made anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

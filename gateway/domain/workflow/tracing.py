@@ -164,7 +164,7 @@ class Tracer:
 
     def _outside(self, frame: frames.Frame, position: int) -> _At | Source:
         host, parent = frame.host, frame.parent
-        if host is None or parent is None or position >= len(frame.scope.inputs):
+        if host is None or parent is None or not 0 <= position < len(frame.scope.inputs):
             return NOTHING
         slot = host_slot(host, frame.scope, position)
         if slot is not None and slot.link is not None:
@@ -228,8 +228,8 @@ def host_slot(host: document.Node, scope: document.Scope, position: int) -> docu
 
 def _bypass(node: document.Node, position: int) -> document.Slot | None:
     """The input that a bypassed node hands on in place of this output."""
-    kind = node.outputs[position].type if position < len(node.outputs) else "*"
-    opposite = node.inputs[position] if position < len(node.inputs) else None
+    kind = node.outputs[position].type if 0 <= position < len(node.outputs) else "*"
+    opposite = node.inputs[position] if 0 <= position < len(node.inputs) else None
     if opposite is not None and opposite.type == kind:
         return opposite
     for slot in node.inputs:

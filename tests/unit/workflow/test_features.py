@@ -203,6 +203,16 @@ class TestModes:
         )
         assert converted(file)["99"] == (SAVE if expected is None else {**SAVE, "images": [expected, 0]})
 
+    @pytest.mark.parametrize("outputs", [[], ["IMAGE"]])
+    @pytest.mark.parametrize(("inputs", "expected"), [([], None), ([("image", 1, "IMAGE")], "1")])
+    def test_a_bypassed_node_hands_on_for_an_output_before_its_first(
+        self, inputs: list[tuple[str, int | None, str]], outputs: list[str], expected: str | None
+    ) -> None:
+        bypassed = node(3, "Blend", mode=4, inputs=[slot(*each) for each in inputs], outputs=outputs)
+        links = [[1, 1, 0, 3, 0, "*"], [9, 3, -1, 99, 0, "IMAGE"]]
+        file = workflow([node(1, "Make"), bypassed, saved()], links)
+        assert converted(file)["99"] == (SAVE if expected is None else {**SAVE, "images": [expected, 0]})
+
     def test_a_row_of_bypassed_nodes(self) -> None:
         blends = [
             node(10 + each, "Blend", mode=4, inputs=[slot("image", 10 + each)], outputs=["IMAGE"]) for each in range(5)
@@ -258,6 +268,13 @@ class TestSubgraphs:
     def test_promoted_widgets(self, host: dict[str, Any], width: int) -> None:
         file = workflow([node(2, "s", **host)], (), [inner()])
         assert converted(file)["2:6"]["width"] == width
+
+    @pytest.mark.parametrize("inputs", [{}, {"image": "IMAGE"}])
+    def test_nothing_comes_in_by_an_input_before_the_first(self, inputs: dict[str, str]) -> None:
+        made = subgraph("s", [node(5, "Save", inputs=[slot("images", 1)])], [(1, -10, -1, 5, 0)], inputs=inputs)
+        host = node(2, "s", inputs=[slot(name, 7) for name in inputs])
+        file = workflow([node(1, "Make"), host], [[7, 1, 0, 2, 0, "IMAGE"]], [made])
+        assert converted(file)["2:5"] == SAVE
 
     def test_a_promoted_widget_feeds_a_plain_input_too(self) -> None:
         made = subgraph(
