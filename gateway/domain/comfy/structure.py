@@ -204,6 +204,17 @@ def value_faults(place: Place, value: Any) -> Iterator[errors.Fault]:
             todo.extend((member, depth + 1) for member in item.values())
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in this value more than so many deep."""
+    held: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(levels):
+        if not held:
+            return False
+        inside = (each.values() if isinstance(each, dict) else each for each in held)
+        held = [member for members in inside for member in members if isinstance(member, (dict, list))]
+    return bool(held)
+
+
 def _asset_faults(place: Place, value: dict[Any, Any]) -> Iterator[errors.Fault]:
     if not is_asset_reference(value):
         return

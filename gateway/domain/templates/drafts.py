@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.comfy import object_info
+from gateway.domain.comfy import object_info, structure
 from gateway.domain.pipelines import facing, reading
 from gateway.domain.pipelines import model as pipelines
 from gateway.domain.templates import building, model, records, references, sidecar
 from gateway.domain.templates.dialects import definitions, primitives
 from gateway.domain.workflow import conversion
 
+MAX_DEPTH: Final = 200  #: of lists and objects in an editor's file; it is written as JSON, which gives up at some depth
 _PINS: Final = "steps.json"  #: among what is kept of a pipeline: the versions of its steps' templates
 _SAVED: Final = "/saved.json"  #: among what is kept: the editor's file; no default file can be called so
 CONVERTER: Final = "3"  #: counts up when conversions must be made anew
@@ -106,6 +107,8 @@ def draft(
         "source": source,
     }
     if isinstance(workflow, dict) and graphs.is_ui_format(workflow):
+        if structure.is_deeper(workflow, MAX_DEPTH):
+            raise errors.TemplateError(f"{file}: Lists and objects are nested more than {MAX_DEPTH} deep.")
         return Draft(saved=workflow, **plain)
     try:
         return Draft(workflow=records.Converted(graph=graphs.parse_graph(workflow)), **plain)

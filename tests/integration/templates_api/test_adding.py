@@ -132,6 +132,15 @@ async def test_what_is_no_template(client: httpx.AsyncClient, body: Any, expecte
     assert (await client.get("/v1/templates/fox")).status_code == 404
 
 
+@pytest.mark.parametrize("levels", [201, 1000])
+async def test_an_editors_file_that_is_nested_too_deeply(client: httpx.AsyncClient, levels: int) -> None:
+    saved = f'{{"nodes": [], "links": [], "version": 0.4, "extra": {"[" * levels}{"]" * levels}}}'
+    body = f'{{"name": "fox", "workflow": {saved}}}'.encode()
+    answer = await client.post("/v1/templates", content=body, headers={"Content-Type": "application/json"})
+    assert code(answer) == (422, "invalid_template")
+    assert "nested more than 200 deep" in answer.text
+
+
 async def test_bodies_that_cannot_be_read(client: httpx.AsyncClient) -> None:
     put = "/v1/templates/fox"
     assert code(await client.put(put, content=b"{")) == (400, "invalid_request")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
+from gateway.domain.comfy import structure
 
 
 def sound() -> dict[str, Any]:
@@ -33,6 +34,13 @@ def saved_as(prefix: Any) -> dict[str, Any]:
     graph = sound()
     graph["2"]["inputs"]["filename_prefix"] = prefix
     return graph
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"), [("x", 0), ([], 1), ({"a": 1}, 1), ([1, {"a": []}], 3), ([[[]], {"a": {"b": [{}]}}], 5)]
+)
+def test_how_deep_a_value_is_nested(value: Any, levels: int) -> None:
+    assert [structure.is_deeper(value, least) for least in range(7)] == [least < levels for least in range(7)]
 
 
 def nested(depth: int) -> Any:
