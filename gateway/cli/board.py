@@ -17,18 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _FRAME_SECONDS = 0.1
-_STYLES: Mapping[str, str] = {
-    "succeeded": "green",
-    "failed": "red",
-    "canceled": "yellow",
-    "expired": "yellow",
-    "canceling": "yellow",
-    "running": "cyan",
-}
 _WORDS: Mapping[str, str] = {"succeeded": "done"}
 _LABEL, _BAR, _WORDS_WIDTH, _WORKER, _TOOK = 32, 24, 18, 16, 8  #: widths of the columns, at most
 _OTHERS = 4 + _WORDS_WIDTH + _TOOK + 6 * 2  #: what label, bar and worker leave
-_ENDED = ("succeeded", "failed", "canceled", "expired")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +40,7 @@ class Row:
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.status in _ENDED
+        return self.status in shapes.ENDED
 
     @property
     def words(self) -> str:
@@ -67,7 +58,7 @@ class Row:
                 return self._seeing_job(shapes.Job.of(data), now)
             case "status":
                 status = str(data.get("status"))  # of an end, the job itself comes next and tells all
-                return self if status in _ENDED else self._at(status, now, position=data.get("queue_position"))
+                return self if status in shapes.ENDED else self._at(status, now, position=data.get("queue_position"))
             case "progress":
                 known = shapes.Progress.of(data)
                 return dataclasses.replace(self._at("running", now), value=known.value, node=known.words)
@@ -205,7 +196,7 @@ def _most_telling(rows: Sequence[Row], room: int) -> list[Row]:
     ended = [row for row in rows if row.ended]
     waiting = [row for row in rows if row.status == "queued"]
     left = room - len(running)
-    kept = ended[-max(left // 2, left - len(waiting)) :] if left else []
+    kept = ended[max(0, len(ended) - max(left // 2, left - len(waiting))) :]
     return [*kept, *running, *waiting[: left - len(kept)]]
 
 
@@ -213,7 +204,7 @@ def _cells(row: Row, width: int, now: float) -> tuple[RenderableType, ...]:
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    style = _STYLES.get(row.status, "dim")
+    style = shapes.STYLES.get(row.status, "dim")
     bar = ProgressBar(total=1.0, completed=row.value, width=width, complete_style=style, finished_style=style)
     spent = row.seconds if row.ended else None if row.began is None else now - row.began
     return (

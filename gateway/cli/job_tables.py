@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 _LOOK_THROUGH = 1000  #: of the newest jobs, for one whose id ends so
 _LONGEST_VALUE = 300
 
-_STYLES: Mapping[str, str] = {
-    "succeeded": "green",
-    "failed": "red",
-    "canceled": "yellow",
-    "expired": "yellow",
-    "canceling": "yellow",
-    "running": "cyan",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -82,7 +73,7 @@ def _listing_table(jobs: Sequence[shapes.Job], *, now: float) -> RenderableType:
     for job in jobs:
         table.add_row(
             output.plain(shapes.short(job.id)),
-            output.plain(job.status, style=_STYLES.get(job.status, "")),
+            output.plain(job.status, style=shapes.STYLES.get(job.status, "")),
             output.plain(_what(job)),
             output.plain(job.worker or ""),
             str(len(job.outputs) or ""),
@@ -134,7 +125,7 @@ def _facts(job: shapes.Job) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, value in _rows(job):
         if value:
-            style = _STYLES.get(job.status, "") if name == "status" else ""
+            style = shapes.STYLES.get(job.status, "") if name == "status" else ""
             grid.add_row(output.plain(name, style="dim"), output.plain(value, style=style))
     return grid
 

@@ -8,8 +8,6 @@ import typer
 
 from gateway.cli import connection, output
 
-JobIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, or the ends of ids as tables show them.")]
-
 
 def app() -> typer.Typer:
     """The group of commands."""

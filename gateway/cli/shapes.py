@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gateway.domain import errors, states
+from gateway.domain import states
 from gateway.domain.templates import model as templates
 
-_ENDED = frozenset(status.value for status in states.TERMINAL)
+ENDED = frozenset(status.value for status in states.TERMINAL)
+
+#: How a job's status is shown to people.
+STYLES: Mapping[str, str] = {
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "yellow",
+    "expired": "yellow",
+    "canceling": "yellow",
+    "running": "cyan",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.status in _ENDED
+        return self.status in ENDED
 
     @property
     def succeeded(self) -> bool:
@@ -191,8 +201,3 @@ def epoch(text: str) -> float:
 def short(job_id: str) -> str:
     """The end of a job's id: enough to tell it from others. (Ids begin with their time, so their ends differ.)"""
     return job_id[-8:]
-
-
-def fault_of(name: str, reason: str, message: str) -> errors.Fault:
-    """A fault of one parameter."""
-    return errors.Fault(reason=reason, message=message, parameter=name)

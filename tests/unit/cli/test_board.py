@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from gateway.cli import board
@@ -92,6 +93,24 @@ def test_many_rows_keep_to_the_terminal() -> None:
     assert lines[-1] == "40 done, 4 running, 60 queued"
     assert any(line.startswith("done 39") for line in lines)
     assert any(line.startswith("waiting 0") for line in lines)
+
+
+@pytest.mark.parametrize(("running", "waiting"), [(20, 0), (19, 1)])
+def test_running_jobs_that_fill_the_terminal_leave_no_room_for_what_ended(running: int, waiting: int) -> None:
+    rows = [
+        *(board.Row(label=f"done {number}", status="succeeded") for number in range(99)),
+        *(board.Row(label=f"running {number}", status="running") for number in range(running)),
+        *(board.Row(label=f"waiting {number}") for number in range(10)),
+    ]
+    lines = drawn(rows, height=24)
+    assert [line.split()[0] for line in lines[:-1]] == [*["running"] * running, *["waiting"] * waiting]
+    assert lines[-1] == f"99 done, {running} running, 10 queued"
+
+
+def test_what_ended_gets_the_room_that_nothing_else_takes() -> None:
+    rows = [board.Row(label=f"done {number}", status="succeeded") for number in range(3)]
+    rows += [board.Row(label=f"running {number}", status="running") for number in range(19)]
+    assert [line.split()[0] for line in drawn(rows, height=24)[:-1]] == ["done", *["running"] * 19]
 
 
 def test_a_narrow_terminal_gets_no_wrapped_lines() -> None:
