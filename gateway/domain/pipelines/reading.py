@@ -161,3 +161,5 @@ def _cycle_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
 
 def _said(place: str, message: str) -> errors.Fault:
     return errors.Fault(reason="invalid_value", message=f"`{place}`: {message}", field=place)
+        elif name in pipeline.outputs[:index]:
+            yield _said(f"outputs.{index}", f"{name!r} is there twice")

@@ -84,6 +84,7 @@ def test_what_nobody_would_write_is_refused(text: str) -> None:
         ('{"steps": [{"name": "draw", "template": "\\ud800"}]}', None, "half of a surrogate pair"),
         (DRAW + 'inputs = { prompt = "a" }\n[inputs]\nx = "draw.prompt"\n', "inputs.x", "itself already"),
         ('outputs = ["end"]\n' + DRAW, "outputs.0", "'end' is no step"),
+        ('outputs = ["draw", "draw"]\n' + DRAW, "outputs.1", "'draw' is there twice"),
         (DRAW + 'inputs = { image = "@draw" }\n', "steps", "draw → draw"),
         ('[[steps]]\nname = "a"\nof = "a"\nfinish = { quality = 200 }\n', "steps.0.finish.quality", "quality"),
     ],
