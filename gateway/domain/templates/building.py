@@ -41,8 +41,8 @@ def build(
     outputs = tuple(_outputs(graph, about, faults)) or spoken.outputs or inference.infer_outputs(graph, catalog)
     faults.extend(_twice_set(parameters))
     shown = examples.told(about.examples)
-    if not faults:
-        faults.extend(examples.faults(shown, parameters))
+    unread = about.parameters.keys() - {parameter.name for parameter in parameters}
+    faults.extend(_known_only(examples.faults(shown, parameters), unread))
     if faults:
         raise sidecar.refusal(source or name, tuple(faults))
     return model.Template(
@@ -72,6 +72,33 @@ def build(
         source=source,
         files=found,
     )
+
+
+def besides(refused: errors.TemplateError, graph: graphs.Graph, text: str, source: str) -> errors.TemplateError:
+    """The refusal of a sidecar, with what else is wrong with the part of it that could be read."""
+    written = tables.parsed(text, source)
+    rest = sidecar.salvaged(written, sidecar.Sidecar)
+    if rest is None or not refused.faults:
+        return refused
+    try:
+        build(source, graph, rest)
+    except errors.TemplateError as error:
+        named = written.get("parameters", {})
+        told = {fault.field for fault in refused.faults}
+        more = [
+            fault
+            for fault in _known_only(error.faults, named.keys() - rest.parameters.keys())
+            if fault.field not in told and fault.reason != "missing_key"  # it may be what could not be read
+        ]
+        return sidecar.refusal(source, (*refused.faults, *more))
+    return refused
+
+
+def _known_only(faults: Iterable[errors.Fault], unread: Collection[str]) -> Iterator[errors.Fault]:
+    """The faults of examples without those that only miss a parameter which could not be read."""
+    for fault in faults:
+        if fault.reason != "unknown_parameter" or (fault.field or "").rpartition(".")[2] not in unread:
+            yield fault
 
 
 def default_files(described: sidecar.Sidecar) -> tuple[str, ...]:
@@ -172,14 +199,15 @@ def _target(graph: graphs.Graph, text: str) -> model.Target | str:
     splits = [(".".join(parts[:cut]), ".".join(parts[cut:])) for cut in range(1, len(parts))]
     if not splits:
         return f"{text!r} is no target; write node.input, as in 6.text."
-    for node_id, field in splits:
-        if node_id in graph:
-            fields = graph[node_id]["inputs"]
-            if field in fields:
-                return model.Target(node_id, field)
-            near = values.suggestion(field, fields)
-            return f"Node {node_id} ({graph[node_id]['class_type']}) has no input {field!r}.{near}"
-    return f"The graph has no node {splits[0][0]!r}."
+    known = [(node_id, field) for node_id, field in splits if node_id in graph]
+    for node_id, field in known:
+        if field in graph[node_id]["inputs"]:
+            return model.Target(node_id, field)
+    if not known:
+        return f"The graph has no node {splits[0][0]!r}."
+    node_id, field = known[-1]  # the longest id
+    near = values.suggestion(field, graph[node_id]["inputs"])
+    return f"Node {node_id} ({graph[node_id]['class_type']}) has no input {field!r}.{near}"
 
 
 def _default_faults(parameter: model.Parameter, files: Mapping[str, bytes]) -> Iterator[errors.Fault]:

@@ -105,6 +105,21 @@ def test_a_file_parameter_without_default_is_required() -> None:
     assert not image.required
 
 
+def test_ids_and_inputs_may_hold_dots() -> None:
+    nodes = {
+        "7": {"class_type": "Save", "inputs": {"a": 1, "1.b": 2}},
+        "7.1": {"class_type": "Save", "inputs": {"c": 3}},
+    }
+    graph = graphs.parse_graph(nodes)
+    for text, node, field in (("7.a", "7", "a"), ("7.1.b", "7", "1.b"), ("7.1.c", "7.1", "c")):
+        about = sidecar.read_sidecar(parameter('type = "integer"', f'target = "{text}"'), "t.toml")
+        (found,) = building.build("t", graph, about).parameters
+        assert found.targets == (model.Target(node, field),)
+    about = sidecar.read_sidecar(parameter('type = "integer"', 'target = "7.1.d"'), "t.toml")
+    with pytest.raises(errors.TemplateError, match=r"Node 7\.1 \(Save\) has no input 'd'"):
+        building.build("t", graph, about)
+
+
 def test_what_the_file_leaves_out_is_inferred() -> None:
     template = build('title = "Foxes"')
     assert template.inferred
