@@ -151,10 +151,12 @@ def _with_default(graph: graphs.Graph, table: sidecar.ParameterTable, parameter:
     if not isinstance(literal, (str, int, float, bool)):
         return parameter
     with_default = dataclasses.replace(parameter, default=literal)
-    # Text that could not be sent again (no model chosen yet, say) stays in the graph and is no default; a number out
-    # of the author's bounds, or no choice of theirs, is a mistake in the file and is told.
-    is_free_text = isinstance(literal, str) and not parameter.choices
-    return parameter if is_free_text and not values.takes(with_default, literal) else with_default
+    # Text that could not be sent again (no model chosen yet, say), or an integer that is none of 64 bits once it is a
+    # float, stays in the graph and is no default; a number out of the author's bounds, or no choice of theirs, is a
+    # mistake in the file and is told.
+    is_free = isinstance(literal, str) or structure.number_complaint(float(literal)) is not None
+    is_default = parameter.choices or not is_free or values.takes(with_default, literal)
+    return with_default if is_default else parameter
 
 
 def _table_faults(name: str, table: sidecar.ParameterTable) -> Iterator[errors.Fault]:
