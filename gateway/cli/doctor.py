@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,25 +54,24 @@ def doctor(
             "database": database,
         }
     )
-    from gateway import logs, settings, settings_reference
-    from gateway.cli import checks
+    from gateway.cli import output
 
-    wanted = settings.load(flags, file=config, environment=os.environ)
-    logs.configure("console", quiet=True)
-    found = asyncio.run(checks.everything(wanted))
-    wrong = any(finding.state == "wrong" for finding in found)
-    if json:
-        _print_json(found, settings.redacted(wanted), wrong)
-    else:
-        _print_table(found, settings_reference.in_effect(wanted))
-    raise typer.Exit(1 if wrong else 0)
+    async def task(screen: output.Screen) -> int:
+        from gateway import logs, settings, settings_reference
+        from gateway.cli import checks, failures
 
+        wanted = settings.load(flags, file=config, environment=os.environ)
+        logs.configure("console", quiet=True)
+        found = await checks.everything(wanted)
+        wrong = any(finding.state == "wrong" for finding in found)
+        if screen.as_json:
+            told = [finding.as_dict() for finding in found]
+            screen.json({"ok": not wrong, "checks": told, "settings": settings.redacted(wanted)})
+        else:
+            _print_table(found, settings_reference.in_effect(wanted))
+        return failures.FAILED if wrong else failures.DONE
 
-def _print_json(found: list[Finding], settings: dict[str, object], wrong: bool) -> None:
-    import orjson
-
-    report = {"ok": not wrong, "checks": [finding.as_dict() for finding in found], "settings": settings}
-    typer.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    output.run(task, as_json=json)
 
 
 def _print_table(found: list[Finding], settings: Iterable[tuple[str, str]]) -> None:

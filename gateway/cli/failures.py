@@ -22,15 +22,25 @@ INTERRUPTED = 130
 
 
 class CommandFailed(errors.GatewayError):
-    """Something went wrong; `way_out` says what to do about it, `faults` what is wrong in detail."""
+    """Something went wrong; `way_out` says what to do about it, `faults` what is wrong in detail.
+
+    `details` is what programs are told besides.
+    """
 
     exit_status: ClassVar[int] = FAILED
     code = "failed"
 
     def __init__(
-        self, message: str, *, way_out: str | None = None, faults: Sequence[errors.Fault] = (), counted: str = "#"
+        self,
+        message: str,
+        *,
+        way_out: str | None = None,
+        faults: Sequence[errors.Fault] = (),
+        counted: str = "#",
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
+        self.details: Mapping[str, Any] = details or {}
         self.way_out = way_out
         self.faults = tuple(faults)
         self.counted = counted  #: what the faults' `index` counts

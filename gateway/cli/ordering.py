@@ -317,6 +317,7 @@ async def watch(
         raise failures.CommandFailed(
             f"not done within {timeout:g} seconds; the jobs go on",
             way_out=f"follow them with: comfy-gateway jobs watch {' '.join(job_ids[:8])}",
+            details={"job_ids": job_ids},
         ) from None
     finally:
         canceling.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 120  #: where there is no terminal to measure
+#: What a terminal would obey, or show in another order; half characters; not what joins emoji, or spaces of any script.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +54,17 @@ class Screen:
     def tell(self, error: errors.GatewayError) -> None:
         """Why the command cannot do what it was asked, with everything that is wrong and the way out."""
         faults = failures.faults_in(error)
-        way_out = error.way_out if isinstance(error, failures.CommandFailed) else None
+        ours = error if isinstance(error, failures.CommandFailed) else failures.CommandFailed(error.message)
         if self.as_json:
             code = error.word if isinstance(error, failures.Refused) else error.code
-            details = {"faults": [fault.as_dict() for fault in faults], "way_out": way_out}
+            details = {"faults": [fault.as_dict() for fault in faults], "way_out": ours.way_out, **ours.details}
             self.json({"error": {"code": code, "message": error.message, "details": details}})
             return
         self.err.print(plain(f"comfy-gateway: {error.message}", style="bold red"))
         if faults:
-            self.err.print(fault_table(faults, error.counted if isinstance(error, failures.CommandFailed) else "#"))
-        if way_out:
-            self.err.print(plain(f"  {way_out}"))
+            self.err.print(fault_table(faults, ours.counted))
+        if ours.way_out:
+            self.err.print(plain(f"  {ours.way_out}"))
 
 
 def console(*, stderr: bool) -> Console:
@@ -77,7 +80,7 @@ def plain(text: str, *, style: str = "") -> RenderableType:
     """Text that may come from anywhere, without its control characters."""
     from rich.text import Text
 
-    return Text("".join(each if each.isprintable() or each == "\n" else "�" for each in text), style=style)
+    return Text(_CONTROLS.sub("�", text), style=style)
 
 
 def table(*columns: str, right: Sequence[str] = (), title: str | None = None, keep: Sequence[str] = ()) -> Table:

@@ -65,8 +65,11 @@ def pause(
     """
     from gateway.cli import pausing
 
-    target = pausing.target(template=template, tenant=tenant, worker=worker)
-    output.run(lambda screen: pausing.pause(target, url, api_key, screen), as_json=as_json)
+    async def task(screen: output.Screen) -> None:
+        target = pausing.target(template=template, tenant=tenant, worker=worker)
+        await pausing.pause(target, url, api_key, screen)
+
+    output.run(task, as_json=as_json)
 
 
 def drain(
@@ -86,8 +89,11 @@ def drain(
     """
     from gateway.cli import pausing
 
-    target = pausing.target(template=template, tenant=tenant, worker=worker)
-    output.run(lambda screen: pausing.drain(target, url, api_key, screen), as_json=as_json)
+    async def task(screen: output.Screen) -> None:
+        target = pausing.target(template=template, tenant=tenant, worker=worker)
+        await pausing.drain(target, url, api_key, screen)
+
+    output.run(task, as_json=as_json)
 
 
 def resume(
@@ -109,5 +115,8 @@ def resume(
     """
     from gateway.cli import pausing
 
-    target = pausing.target(template=template, tenant=tenant, worker=worker)
-    output.run(lambda screen: pausing.resume(target, url, api_key, screen), as_json=as_json)
+    async def task(screen: output.Screen) -> None:
+        target = pausing.target(template=template, tenant=tenant, worker=worker)
+        await pausing.resume(target, url, api_key, screen)
+
+    output.run(task, as_json=as_json)

@@ -19,10 +19,14 @@ async def add(files: Sequence[Path], place: Place, screen: output.Screen, *, nam
     if name is not None and len(files) != 1:
         raise failures.Wrong("--name is for one file")
     made: list[Mapping[str, Any]] = []
+    parts = [await asyncio.to_thread(_parts, file) for file in files]
     async with client.connect(*place) as gateway:
-        for file in files:
-            parts = await asyncio.to_thread(_parts, file)
-            about = await gateway.add_template(name or templates.name_of(file), parts, replace=replace)
+        for file, form in zip(files, parts, strict=True):
+            try:
+                about = await gateway.add_template(name or templates.name_of(file), form, replace=replace)
+            except failures.CommandFailed as error:
+                error.details = {**error.details, "templates": made}  # those before it are added
+                raise
             made.append(about)
             _tell_added(about, screen)
     if screen.as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import signal
@@ -96,6 +97,23 @@ async def test_what_could_not_be_canceled_is_told(aiohttp_app: Any, tmp_path: Pa
     assert await run(await aiohttp_app(site.app()), workflow(tmp_path), remarks) == failures.INTERRUPTED
     assert "1 of 1 could not be canceled and go on" in remarks.getvalue()
     assert "comfy-gateway jobs cancel job-0" in remarks.getvalue()
+
+
+async def test_seeds_that_would_grow_too_large_order_nothing(aiohttp_app: Any, tmp_path: Path) -> None:
+    site = StandIn()
+    with pytest.raises(failures.Wrong) as caught:
+        await run(await aiohttp_app(site.app()), workflow(tmp_path, "seed=18446744073709551615", n=2))
+    assert [fault.parameter for fault in caught.value.faults] == ["seed"]
+    assert site.jobs == {}
+
+
+async def test_all_jobs_that_go_on_are_told_to_programs(aiohttp_app: Any, tmp_path: Path) -> None:
+    site = StandIn()
+    with pytest.raises(failures.CommandFailed) as caught:
+        await run(await aiohttp_app(site.app()), dataclasses.replace(workflow(tmp_path, n=12), timeout=0.01))
+    assert caught.value.details == {"job_ids": [*site.jobs]}
+    assert len(site.jobs) == 12
+    site.ending.set()
 
 
 async def lost(site: StandIn, request: web.Request) -> web.Response:
