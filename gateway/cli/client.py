@@ -13,13 +13,13 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 
-from gateway.cli import failures, shapes, sse
+from gateway.cli import connection, failures, shapes, sse
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
@@ -28,6 +28,10 @@ _PATIENCE_SECONDS = 20.0  #: how long a gateway that was met before may be away
 LATER = frozenset({502, 503, 504})  #: statuses that pass
 _PAGE = 100
 _CHUNK = 1 << 18
+_ADDED = ("name", "version", "workers", "runnable", "lacking")  #: what is told of a template that was added
+_ALIAS = ("alias", "version", "candidate", "share")
+_PAUSE = ("kind", "name", "running", "empty")
+_JOB = ("id", "status")  #: what every job has
 
 T = TypeVar("T")
 
@@ -35,23 +39,12 @@ T = TypeVar("T")
 @asynccontextmanager
 async def connect(url: str, api_key: str | None = None) -> AsyncGenerator[Gateway]:
     """A client of the gateway at this URL. Nothing is sent yet."""
-    base = _base(url)
-    headers = {"User-Agent": "comfy-gateway-cli", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+    base = connection.base(url)
+    headers = {"User-Agent": "comfy-gateway-cli", **(connection.authorization(url, api_key) if api_key else {})}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
         yield Gateway(session, base)
-
-
-def _base(url: str) -> str:
-    try:
-        found = urlsplit(url)
-        usable = found.scheme in {"http", "https"} and bool(found.hostname) and found.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise failures.Wrong(f"{url!r} is not the URL of a gateway", way_out="write it like http://127.0.0.1:8180")
-    return url.rstrip("/")
 
 
 class Gateway:
@@ -66,15 +59,15 @@ class Gateway:
 
     async def templates(self) -> Mapping[str, Any]:
         """All templates, and the broken files."""
-        return await self._get("/v1/templates")
+        return await self._get("/v1/templates", "templates", "broken")
 
     async def template(self, name: str) -> shapes.Template:
         """One template with its parameters."""
-        return shapes.Template.of(await self._get(f"/v1/templates/{quote(name, safe='')}"))
+        return shapes.Template.of(await self._get(_template(name), "name", "parameters"))
 
     async def preflight(self, name: str) -> Mapping[str, Any]:
         """A template checked against every worker."""
-        return await self._get(f"{_template(name)}/preflight")
+        return await self._get(f"{_template(name)}/preflight", "workers")
 
     async def add_template(
         self, name: str, parts: Sequence[tuple[str, str, bytes]], *, replace: bool
@@ -84,8 +77,9 @@ class Gateway:
         for field, file_name, data in parts:
             form.add_field(field, data, filename=file_name, content_type="application/octet-stream")
         if replace:
-            return self._json(await self._ask("PUT", _template(name), data=form, again=False))
-        return self._json(await self._ask("POST", "/v1/templates", params={"name": name}, data=form, again=False))
+            return self._json(await self._ask("PUT", _template(name), data=form, again=False), *_ADDED)
+        answer = await self._ask("POST", "/v1/templates", params={"name": name}, data=form, again=False)
+        return self._json(answer, *_ADDED)
 
     async def remove_template(self, name: str) -> None:
         """Remove a template that was added."""
@@ -93,11 +87,11 @@ class Gateway:
 
     async def template_versions(self, name: str) -> Mapping[str, Any]:
         """A template's versions and aliases."""
-        return await self._get(f"{_template(name)}/versions")
+        return await self._get(f"{_template(name)}/versions", "versions", "aliases", "serves")
 
     async def move_alias(self, name: str, alias: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Point an alias to a version."""
-        return await self._put(_alias(name, alias), body)
+        return await self._put(_alias(name, alias), body, *_ALIAS)
 
     async def remove_alias(self, name: str, alias: str) -> None:
         """Remove an alias."""
@@ -105,15 +99,15 @@ class Gateway:
 
     async def roll_back(self, name: str, alias: str) -> Mapping[str, Any]:
         """Take back an alias' last move."""
-        return await self._post(f"{_alias(name, alias)}/rollback")
+        return await self._post(f"{_alias(name, alias)}/rollback", None, *_ALIAS)
 
     async def offer(self, name: str, alias: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Give a candidate a share of an alias' orders."""
-        return await self._put(f"{_alias(name, alias)}/candidate", body)
+        return await self._put(f"{_alias(name, alias)}/candidate", body, *_ALIAS)
 
     async def withdraw(self, name: str, alias: str) -> Mapping[str, Any]:
         """Give the candidate no orders any more."""
-        return self._json(await self._ask("DELETE", f"{_alias(name, alias)}/candidate"))
+        return self._json(await self._ask("DELETE", f"{_alias(name, alias)}/candidate"), *_ALIAS)
 
     # Orders.
 
@@ -122,35 +116,35 @@ class Gateway:
     ) -> shapes.Job:
         """Order one job of a template. `about` holds metadata and priority."""
         body = {"inputs": dict(inputs), **about}
-        return shapes.Job.of(await self._post(f"/v1/templates/{quote(name, safe='')}/jobs", body, key=key))
+        return shapes.Job.of(await self._post(f"{_template(name)}/jobs", body, *_JOB, key=key))
 
     async def order_workflow(self, workflow: Any, about: Mapping[str, Any], key: str | None = None) -> shapes.Job:
         """Order one job of an API-format graph."""
-        return shapes.Job.of(await self._post("/api/v2/jobs", {"workflow": workflow, **about}, key=key))
+        return shapes.Job.of(await self._post("/api/v2/jobs", {"workflow": workflow, **about}, *_JOB, key=key))
 
     async def order_copies(
         self, name: str, inputs: Mapping[str, Any], about: Mapping[str, Any], *, n: int, key: str | None = None
     ) -> Sequence[str]:
         """Order one template n times, with the seeds seed, seed + 1, …: all or none. Returns the jobs' ids."""
         body = {"template": name, "inputs": dict(inputs), "n": n, **about}
-        return [str(job) for job in (await self._post("/v1/batches", body, key=key))["job_ids"]]
+        return [str(job) for job in (await self._post("/v1/batches", body, "job_ids", key=key))["job_ids"]]
 
     # Jobs.
 
     async def job(self, job_id: str) -> shapes.Job:
         """A job as it is now."""
-        return shapes.Job.of(await self._get(f"/api/v2/jobs/{quote(job_id, safe='')}"))
+        return shapes.Job.of(await self._get(f"/api/v2/jobs/{_part(job_id)}", *_JOB))
 
     async def placement(self, job_id: str) -> Mapping[str, Any]:
         """Why a job waits, or ran where it did."""
-        return await self._get(f"/v1/jobs/{quote(job_id, safe='')}/placement")
+        return await self._get(f"/v1/jobs/{_part(job_id)}/placement", "status", "reason")
 
     async def jobs(self, filters: Mapping[str, str], *, limit: int) -> AsyncIterator[shapes.Job]:
         """Jobs, newest first."""
         cursor: str | None = None
         while limit > 0:
             page = {**filters, "limit": str(min(limit, _PAGE)), **({"cursor": cursor} if cursor else {})}
-            answer = await self._get("/api/v2/jobs", params=page)
+            answer = await self._get("/api/v2/jobs", "jobs", params=page)
             for item in answer["jobs"]:
                 yield shapes.Job.of(item)
             limit -= len(answer["jobs"])
@@ -160,19 +154,19 @@ class Gateway:
 
     async def cancel(self, job_id: str) -> shapes.Job:
         """Ask for a job's end."""
-        return shapes.Job.of(await self._post(f"/api/v2/jobs/{quote(job_id, safe='')}/cancel"))
+        return shapes.Job.of(await self._post(f"/api/v2/jobs/{_part(job_id)}/cancel", None, *_JOB))
 
     async def cancel_queue(self, wish: Mapping[str, Any]) -> Mapping[str, Any]:
         """Cancel everything that is queued; how many jobs this met."""
-        return await self._post("/v1/queue/cancel", wish)
+        return await self._post("/v1/queue/cancel", wish, "canceled", "canceling")
 
     async def pauses(self) -> Sequence[Mapping[str, Any]]:
         """What is paused."""
-        return (await self._get("/v1/queue/pauses"))["pauses"]
+        return (await self._get("/v1/queue/pauses", "pauses"))["pauses"]
 
     async def pause(self, wish: Mapping[str, Any]) -> Mapping[str, Any]:
         """Pause something; the pause."""
-        return await self._post("/v1/queue/pause", wish)
+        return await self._post("/v1/queue/pause", wish, *_PAUSE)
 
     async def resume(self, wish: Mapping[str, Any]) -> None:
         """End a pause."""
@@ -182,17 +176,17 @@ class Gateway:
     async def prioritize(self, job_id: str, priority: int) -> shapes.Job:
         """Change a queued job's priority."""
         headers = {"Content-Type": "application/json"}
-        path = f"/v1/jobs/{quote(job_id, safe='')}"
+        path = f"/v1/jobs/{_part(job_id)}"
         answer = await self._ask("PATCH", path, data=orjson.dumps({"priority": priority}), headers=headers)
-        return shapes.Job.of(self._json(answer))
+        return shapes.Job.of(self._json(answer, *_JOB))
 
     async def retry(self, job_id: str) -> shapes.Job:
         """Order an ended job again."""
-        return shapes.Job.of(await self._post(f"/v1/jobs/{quote(job_id, safe='')}/retry"))
+        return shapes.Job.of(await self._post(f"/v1/jobs/{_part(job_id)}/retry", None, *_JOB))
 
     async def cancel_batch(self, batch_id: str) -> Mapping[str, Any]:
         """Cancel what has not ended of a batch; the batch."""
-        return await self._post(f"/v1/batches/{quote(batch_id, safe='')}/cancel")
+        return await self._post(f"/v1/batches/{_part(batch_id)}/cancel", None, "counts")
 
     async def events(self, job_id: str) -> AsyncIterator[sse.Event]:
         """A job's live stream, until the gateway ends it. Unreachable when it breaks."""
@@ -200,7 +194,7 @@ class Gateway:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
         try:
             async with self._session.get(
-                f"{self.base}/api/v2/jobs/{quote(job_id, safe='')}/events",
+                f"{self.base}/api/v2/jobs/{_part(job_id)}/events",
                 headers={"Accept": "text/event-stream"},
                 timeout=timeout,
             ) as response:
@@ -226,7 +220,7 @@ class Gateway:
     async def mint(self, content_hash: str, file_path: str) -> str:
         """An asset over bytes that are there already. Returns its id."""
         body = {"hash": content_hash, "file_path": file_path, "tags": ["input"]}
-        return str((await self._post("/api/v2/assets/from-hash", body))["id"])
+        return str((await self._post("/api/v2/assets/from-hash", body, "id"))["id"])
 
     async def upload(self, path: Path, *, file_path: str, content_type: str, content_hash: str) -> str:
         """Upload a file. Returns its asset's id. Bytes that come twice are kept once."""
@@ -242,7 +236,7 @@ class Gateway:
                 timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
                 return await self._once("POST", "/api/v2/assets", data=form, timeout=timeout)
 
-        return str(self._json(await self._patiently(attempt, harmless=True))["id"])
+        return str(self._json(await self._patiently(attempt, harmless=True), "id")["id"])
 
     async def download(self, asset_id: str, path: Path) -> None:
         """Write an asset's bytes to a file; a connection that breaks is a reason to begin anew."""
@@ -250,7 +244,7 @@ class Gateway:
 
     async def _downloaded(self, asset_id: str, path: Path) -> None:
         try:
-            async with self._session.get(f"{self.base}/api/v2/assets/{quote(asset_id, safe='')}/content") as response:
+            async with self._session.get(f"{self.base}/api/v2/assets/{_part(asset_id)}/content") as response:
                 await _refuse(response)
                 with path.open("wb") as file:
                     async for chunk in response.content.iter_chunked(_CHUNK):
@@ -262,17 +256,17 @@ class Gateway:
 
     async def workers(self) -> Sequence[Mapping[str, Any]]:
         """All workers."""
-        return (await self._get("/v1/workers"))["workers"]
+        return (await self._get("/v1/workers", "workers"))["workers"]
 
     async def add_worker(self, url: str, *, worker_id: str | None, depth: int) -> Mapping[str, Any]:
         """Take a ComfyUI into use."""
         body = {"url": url, "depth": depth, **({"id": worker_id} if worker_id else {})}
-        return await self._post("/v1/workers", body)
+        return await self._post("/v1/workers", body, "id", "state")
 
     async def remove_worker(self, worker_id: str, *, drain: bool) -> Mapping[str, Any] | None:
         """Remove a worker; the worker when it finishes something first."""
         answer = await self._ask(
-            "DELETE", f"/v1/workers/{quote(worker_id, safe='')}", params={"drain": "true" if drain else "false"}
+            "DELETE", f"/v1/workers/{_part(worker_id)}", params={"drain": "true" if drain else "false"}
         )
         return orjson.loads(answer) if answer else None
 
@@ -283,7 +277,7 @@ class Gateway:
         cursor: str | None = None
         while limit > 0:
             page = {**filters, "limit": str(min(limit, _PAGE)), **({"cursor": cursor} if cursor else {})}
-            answer = await self._get("/v1/webhooks/deliveries", params=page)
+            answer = await self._get("/v1/webhooks/deliveries", "deliveries", params=page)
             for item in answer["deliveries"]:
                 yield item
             limit -= len(answer["deliveries"])
@@ -293,31 +287,35 @@ class Gateway:
 
     async def delivery(self, delivery_id: str) -> Mapping[str, Any]:
         """One webhook delivery."""
-        return await self._get(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}")
+        return await self._get(f"/v1/webhooks/deliveries/{_part(delivery_id)}", "id")
 
     async def redeliver(self, delivery_id: str) -> Mapping[str, Any]:
         """Tell it again."""
-        return await self._post(f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}/redeliver")
+        return await self._post(f"/v1/webhooks/deliveries/{_part(delivery_id)}/redeliver", None, "id")
 
     # The wire.
 
-    async def _get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
-        return self._json(await self._ask("GET", path, params=params))
+    async def _get(self, path: str, *has: str, params: Mapping[str, str] | None = None) -> Any:
+        return self._json(await self._ask("GET", path, params=params), *has)
 
-    async def _post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None) -> Any:
+    async def _post(self, path: str, body: Mapping[str, Any] | None = None, *has: str, key: str | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid.uuid4())}
         data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
-        return self._json(await self._ask("POST", path, data=data, headers=headers))
+        return self._json(await self._ask("POST", path, data=data, headers=headers), *has)
 
-    async def _put(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _put(self, path: str, body: Mapping[str, Any], *has: str) -> Any:
         headers = {"Content-Type": "application/json"}
-        return self._json(await self._ask("PUT", path, data=orjson.dumps(body), headers=headers))
+        return self._json(await self._ask("PUT", path, data=orjson.dumps(body), headers=headers), *has)
 
-    def _json(self, data: bytes) -> Any:
+    def _json(self, data: bytes, *has: str) -> Any:
+        """The object in an answer; one that has not what a gateway says is of somebody else."""
         try:
-            return orjson.loads(data)
+            found = orjson.loads(data)
         except orjson.JSONDecodeError:
             raise self._stranger() from None
+        if not isinstance(found, dict) or any(name not in found for name in has):
+            raise self._stranger()
+        return cast("dict[str, Any]", found)
 
     def _stranger(self) -> failures.Unreachable:
         return failures.Unreachable(f"what answers at {self.base} is not a gateway", way_out="check --url")
@@ -374,12 +372,19 @@ def _passes(error: failures.Unreachable | failures.Refused, *, harmless: bool) -
     return harmless and error.http_status in LATER
 
 
+def _part(name: str) -> str:
+    """A name as one part of a path."""
+    if name in {"", ".", ".."}:
+        raise failures.Wrong(f"{name!r} is no name")
+    return quote(name, safe="")
+
+
 def _template(name: str) -> str:
-    return f"/v1/templates/{quote(name, safe='')}"
+    return f"/v1/templates/{_part(name)}"
 
 
 def _alias(name: str, alias: str) -> str:
-    return f"{_template(name)}/aliases/{quote(alias, safe='')}"
+    return f"{_template(name)}/aliases/{_part(alias)}"
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

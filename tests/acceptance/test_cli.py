@@ -164,6 +164,19 @@ def test_near_misses_of_names(there: Mapping[str, str], tmp_path: Path) -> None:
     assert "sdxl" in refused.stderr
 
 
+def test_errors_are_json_too(tmp_path: Path) -> None:
+    for words in (
+        ("queue", "pause", "--template", "a", "--worker", "b"),
+        ("doctor", "--config", "nosuch.toml"),
+        ("jobs", "show", ""),
+        ("run", "wf.json", "--api-key", "a\nb"),
+    ):
+        done = call(tmp_path, *words, "--json")
+        assert done.returncode == 2, words
+        assert json.loads(done.stdout)["error"]["message"], words
+        assert done.stderr == "", words
+
+
 def test_without_a_gateway_there_is_a_way_out(tmp_path: Path) -> None:
     for words in (("run", "sd15"), ("jobs", "list"), ("workers",), ("templates", "list")):
         done = call(tmp_path, *words, "--url", "http://127.0.0.1:9", more={})

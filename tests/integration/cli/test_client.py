@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -45,6 +45,51 @@ async def test_somebody_else_answers(aiohttp_app: Any) -> None:
     async with client.connect(await aiohttp_app(app)) as gateway:
         with pytest.raises(failures.Unreachable, match="not a gateway"):
             await gateway.workers()
+
+
+ASKING: dict[str, Callable[[client.Gateway], Awaitable[Any]]] = {
+    "templates": lambda gateway: gateway.templates(),
+    "a template": lambda gateway: gateway.template("sdxl"),
+    "workers": lambda gateway: gateway.workers(),
+    "pauses": lambda gateway: gateway.pauses(),
+    "a job": lambda gateway: gateway.job(ID),
+    "jobs": lambda gateway: anext(aiter(gateway.jobs({}, limit=20))),
+    "deliveries": lambda gateway: anext(aiter(gateway.deliveries({}, limit=20))),
+    "an order": lambda gateway: gateway.order_template("sdxl", {}, {}),
+    "copies": lambda gateway: gateway.order_copies("sdxl", {}, {}, n=2),
+    "a workflow": lambda gateway: gateway.order_workflow({}, {}),
+}
+
+
+@pytest.mark.parametrize("what", ASKING)
+@pytest.mark.parametrize("answer", [{}, [], None])
+async def test_somebody_else_answers_in_json(answer: Any, what: str, aiohttp_app: Any) -> None:
+    async def something(_: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", something)
+    async with client.connect(await aiohttp_app(app)) as gateway:
+        with pytest.raises(failures.Unreachable, match="not a gateway"):
+            await ASKING[what](gateway)
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+async def test_names_that_are_none_ask_for_nothing_else(name: str) -> None:
+    async with client.connect("http://127.0.0.1:9") as gateway:
+        for asked in (gateway.job(name), gateway.template(name), gateway.remove_template(name), gateway.retry(name)):
+            with pytest.raises(failures.Wrong):
+                await asked
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("http://127.0.0.1:9", "a\nb"), ("http://127.0.0.1:9", "größe"), ("http://u:p@127.0.0.1:9", "0123456789abcdef")],
+)
+async def test_a_key_that_cannot_be_sent(url: str, key: str) -> None:
+    with pytest.raises(failures.Wrong):
+        async with client.connect(url, key):
+            pass
 
 
 async def test_an_error_keeps_what_the_gateway_said(aiohttp_app: Any) -> None:
