@@ -32,14 +32,14 @@ def batch(
         comfy-gateway batch orders.jsonl -o out/ --json
 
     CSV: the header row names parameters, and perhaps `template`.
-    JSON Lines: {"prompt": "a red fox", "seed": 7}, or
+    JSON Lines: {"prompt": "a red fox", "seed": 7}, perhaps with "template", or
     {"template": "sdxl", "inputs": {…}, "metadata": {…}, "priority": 5}.
     A line's own priority goes before --priority.
     Paths of file parameters are relative to the file.
 
     What becomes of each line is written to OUT/FILE.state.jsonl. Run the same
     command again to go on: what is done is not ordered again, what failed is.
-    Lines that failed are in OUT/FILE.failed.jsonl. After Ctrl-C the jobs that
+    Lines that failed are in OUT/FILE.failed.jsonl, a batch of their own. After Ctrl-C the jobs that
     were ordered go on, and the next run fetches what they made.
 
     Exit status: 0 all done, 1 some failed, 2 the file is wrong, 3 no gateway,

@@ -63,7 +63,8 @@ class Stored:
         """Those that are there, in order."""
         shape = re.compile(re.escape(self.example) + r"-\d{2,}\.png")
         folder = folder_of(self.path)
-        return sorted(each for each in folder.glob("*.png") if shape.fullmatch(each.name)) if folder.is_dir() else []
+        found = [each for each in folder.glob("*.png") if shape.fullmatch(each.name)] if folder.is_dir() else []
+        return sorted(found, key=lambda each: int(each.stem.rpartition("-")[2]))
 
     def kept(self, pictures: Sequence[Path], label: str, job: str) -> Verdict:
         """Store these in place of those that are there."""

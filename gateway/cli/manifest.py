@@ -1,7 +1,7 @@
 """The file of a batch: JSON Lines or CSV, one order a line.
 
-JSON Lines: an object of inputs, or `{"template"?, "inputs", "metadata"?, "priority"?}`. CSV: a header row of parameter
-names (and perhaps `template`), an empty cell says nothing.
+JSON Lines: an object of inputs (and perhaps `template`), or `{"template"?, "inputs", "metadata"?, "priority"?}`. CSV: a
+header row of parameter names (and perhaps `template`), an empty cell says nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ class Line:
 def read(path: Path, template: str | None) -> list[Line]:
     """Every order of the file; Wrong with every line that cannot be read."""
     text = _text(path)
-    raws, texts = (_cells(text), True) if _is_csv(path) else (_objects(text), False)
+    texts = _is_csv(path)
+    try:
+        raws = list(_cells(text) if texts else _objects(text))
+    except csv.Error as error:
+        raise failures.Wrong(f"{path} is no CSV: {error}") from None
     seen: Counter[str] = Counter()
     lines: list[Line] = []
     faults: list[errors.Fault] = []
@@ -98,6 +102,7 @@ def _objects(text: str) -> Iterator[tuple[int, object]]:
 
 
 def _cells(text: str) -> Iterator[tuple[int, object]]:
+    csv.field_size_limit(_MOST_BYTES)  # a cell may be as long as the file
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="", restval="")
@@ -123,6 +128,9 @@ def _line(number: int, raw: object, template: str | None, *, texts: bool, seen: 
         raise ValueError("A line is a JSON object.")  # noqa: TRY004  -- collected with the other faults
     known: dict[str, Any] = raw
     long = isinstance(known.get("inputs"), dict)
+    if not long and "template" in known:  # as a CSV has it
+        values = {name: value for name, value in known.items() if name != "template"}
+        known, long = {"template": known["template"], "inputs": values}, True
     if long and (extra := known.keys() - _LONG_FORM):
         raise ValueError(f"Beside `inputs` there may be template, metadata and priority, not {', '.join(extra)}.")
     about = known if long else {"inputs": known}

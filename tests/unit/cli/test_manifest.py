@@ -37,6 +37,19 @@ def test_json_lines_in_both_forms(tmp_path: Path) -> None:
     }
 
 
+def test_the_short_form_may_name_a_template(tmp_path: Path) -> None:
+    first, second = lines(tmp_path, "a.jsonl", '{"template": "edit", "tone": "x"}\n{"tone": "y"}')
+    assert (first.template, first.inputs) == ("edit", {"tone": "x"})
+    assert (second.template, second.inputs) == ("sdxl", {"tone": "y"})
+    assert lines(tmp_path, "b.jsonl", '{"template": "edit", "inputs": {"tone": "x"}}')[0].key == first.key
+    assert "--template" in refused(tmp_path, "a.jsonl", '{"template": 7, "tone": "x"}').message
+
+
+def test_a_cell_may_be_long(tmp_path: Path) -> None:
+    (line,) = lines(tmp_path, "a.csv", f"prompt\n{'x' * (1 << 18)}\n")
+    assert len(line.inputs["prompt"]) == 1 << 18
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_csv_with_a_header(tmp_path: Path, delimiter: str) -> None:
     text = '\ufeffprompt|template|seed\r\n"a fox, red\nin snow"|edit|7\r\n\r\nb||\r\n'.replace("|", delimiter)

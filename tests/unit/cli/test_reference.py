@@ -16,9 +16,9 @@ HEAD = """# Command line
 
 Printed from the program; `comfy-gateway COMMAND --help` says the same.
 
-`jobs`, `workers`, `templates`, `run`, `batch` and `bench` talk to a running gateway: at `--url`, else at
-`COMFY_GATEWAY_URL`, else at http://127.0.0.1:8180. Results go to stdout, everything else to stderr; with `--json`
-stdout holds JSON only, errors included.
+`run`, `batch`, `bench`, `jobs`, `queue`, `workers`, `templates` and `webhooks` talk to a running gateway: at `--url`,
+else at `COMFY_GATEWAY_URL`, else at http://127.0.0.1:8180. Results go to stdout, everything else to stderr; with
+`--json` stdout holds JSON only, errors included.
 
 Exit statuses:
 
