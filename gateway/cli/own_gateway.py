@@ -21,13 +21,17 @@ from gateway.cli import client, failures, output
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _MARK = "gateway_ready"
+_CHUNK = 1 << 16
 
 
-async def workers_ready(gateway: client.Gateway, count: int) -> None:
+async def workers_ready(gateway: client.Gateway, count: int, *, seconds: float = _START_SECONDS) -> None:
     """Wait until every worker can take a job, so that all of them are at work from the start."""
-    async with asyncio.timeout(_START_SECONDS):
-        while sum(worker["state"] == "idle" for worker in await gateway.workers()) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(seconds):
+            while sum(worker["state"] == "idle" for worker in await gateway.workers()) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise failures.CommandFailed(f"the workers were not ready within {seconds:g} seconds") from None
 
 
 @asynccontextmanager
@@ -40,7 +44,7 @@ async def running(arguments: Sequence[str], screen: output.Screen, *, name: str)
     try:
         process = await _spawn(arguments, data)
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        reading = asyncio.create_task(_read(process, log, ready))
+        reading = asyncio.create_task(listen(process, log, ready))
         try:
             yield await _url(ready)
         finally:
@@ -74,16 +78,21 @@ async def _spawn(arguments: Sequence[str], data: Path) -> asyncio.subprocess.Pro
     )
 
 
-async def _read(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Future[str]) -> None:
+async def listen(process: asyncio.subprocess.Process, log: Path, ready: asyncio.Future[str]) -> None:
     """Keep what it says, and find its URL in that."""
     if process.stderr is None:
         raise RuntimeError("the gateway was started without a pipe")
+    rest = b""  #: the beginning of a line
     with await asyncio.to_thread(log.open, "wb") as file:
-        async for line in process.stderr:
-            file.write(line)
+        while chunk := await process.stderr.read(_CHUNK):
+            file.write(chunk)
             file.flush()
-            if not ready.done() and _MARK.encode() in line:
-                ready.set_result(str(_record(line).get("url")))
+            if ready.done():
+                continue
+            *lines, rest = (rest + chunk).split(b"\n")
+            url = next((_record(line).get("url") for line in lines if _MARK.encode() in line), None)
+            if url is not None:
+                ready.set_result(str(url))
     if not ready.done():
         ready.set_exception(failures.CommandFailed("the gateway of this command did not start"))
 

@@ -9,6 +9,7 @@ from gateway.adapters import datadir
 from gateway.settings import Settings
 from gateway.supervisor import plan
 
+_DEFAULT_URL = "http://127.0.0.1:8180"  #: where commands look that are not told where the gateway is
 NO_WORKERS = (
     "none yet, what is submitted waits: add real ones with --comfyui DIR or --worker URL, "
     "or simulated ones with --simulate 2"
@@ -46,6 +47,6 @@ def _aligned(name: str, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _submit(settings: Settings, url: str) -> str:
-    elsewhere = "" if settings.port == 8180 else f"--url {url} "
+    elsewhere = "" if url == _DEFAULT_URL else f"--url {url} "
     example = "sdxl" if not settings.simulate else "sd15"
     return f'comfy-gateway run {elsewhere}{example} prompt="a red fox"   (all templates: comfy-gateway templates list)'
