@@ -230,6 +230,7 @@ class Foundation:
             clock=self.clock,
             new_id=new_id,
             draw_seed=_draw_seed,
+            has_input=dispatcher.may_have_input,
             expect=dispatcher.expect,
             offer=dispatcher.offer,
             owner=self.owner,

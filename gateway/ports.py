@@ -677,7 +677,7 @@ class WorkerClient(Protocol):
         """The newest lines that the worker printed, oldest first; none when it does not show them."""
         ...
 
-    def view(self, file: history.OutputFile) -> AsyncIterator[bytes]:
+    def view(self, file: history.OutputFile) -> AsyncGenerator[bytes, None]:
         """`GET /view`: a file's bytes; NotFound when it is gone."""
         ...
 

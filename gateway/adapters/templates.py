@@ -118,7 +118,7 @@ def read(path: Path) -> drafts.Draft:
     if not beside.is_file():
         return drafts.draft(name, workflow, source=str(path), file=path.name)
     text = _text(beside)
-    described = sidecar.read_sidecar(text, beside.name)
+    described = drafts.described(text, workflow, file=beside.name)
     files = {file: _default_file(path.parent, file, beside.name) for file in building.default_files(described)}
     return drafts.draft(name, workflow, text=text, described=described, files=files, source=str(path), file=path.name)
 

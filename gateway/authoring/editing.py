@@ -54,7 +54,7 @@ def _refuse_files(shelf: shelves.Shelf, name: str) -> None:
 def _draft(name: str, given: Given) -> drafts.Draft:
     if given.pipeline is not None:
         return drafts.pipeline(name, given.pipeline, file="the pipeline")
-    described = sidecar.read_sidecar(given.text, "the sidecar") if given.text else sidecar.Sidecar()
+    described = drafts.described(given.text, given.workflow, file="the sidecar") if given.text else sidecar.Sidecar()
     wanted = building.default_files(described)
     for file in wanted:
         complaint = structure.path_complaint(file)

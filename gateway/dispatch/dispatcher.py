@@ -24,6 +24,7 @@ from gateway.dispatch import (
     drive,
     fleet,
     foresight,
+    having,
     inputs,
     learning,
     leasing,
@@ -107,6 +108,7 @@ class Dispatch:
         )
         self._leasing = self._made_leasing()
         self._tend_now = asyncio.Event()
+        self._input_files = having.InputFiles(members=self._fleet.members.values, clock=ties.clock)
 
     def _made_placing(self) -> placing.Placing:
         ties = self._ties
@@ -164,6 +166,10 @@ class Dispatch:
     def catalogs(self) -> Sequence[NodeCatalog]:
         """Distinct catalogs of the workers that told theirs; empty while none is known."""
         return self._fleet.catalogs()
+
+    async def may_have_input(self, name: str) -> bool:
+        """Whether an input file of this name may be on some worker; False when all that are known say no."""
+        return await self._input_files.may_have(name)
 
     def known(self) -> Mapping[model.WorkerId, NodeCatalog | None]:
         """What each worker has told of itself; None while it has told nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.domain import errors
@@ -39,6 +40,27 @@ def parsed(text: str, source: str) -> Any:
     if complaint is not None:
         raise errors.TemplateError(f"{source} is not {kind} that we read: a text in it {complaint}")
     return value
+
+
+def without(value: Any, places: Sequence[Sequence[str | int]]) -> Any:
+    """The value without what is at these places: the key itself, else the nearest one around it."""
+    for place in places:
+        value, _ = _cut(value, place)
+    return value
+
+
+def _cut(value: Any, place: Sequence[str | int]) -> tuple[Any, bool]:
+    """A copy without that entry, and whether there was one."""
+    if not place:
+        return value, False
+    key = place[0]
+    if isinstance(value, dict) and key in value:
+        rest, is_cut = _cut(value[key], place[1:])
+        return ({**value, key: rest} if is_cut else {name: value[name] for name in value if name != key}), True
+    if isinstance(value, list) and isinstance(key, int) and key < len(value):
+        rest, is_cut = _cut(value[key], place[1:])
+        return ([*value[:key], rest, *value[key + 1 :]] if is_cut else value), is_cut
+    return value, False
 
 
 def _complaint(value: Any) -> str | None:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure
+
+#: Where ComfyUI itself looks for an uploaded file, and refuses a prompt without it. What other packs do is not known.
+_LOADERS: Final[Mapping[str, str]] = {
+    "LoadImage": "image",
+    "LoadImageMask": "image",
+    "LoadAudio": "audio",
+    "LoadVideo": "file",
+    "LoadLatent": "latent",
+}
+
+HasInput = Callable[[str], Awaitable[bool]]
+
+
+async def anything(_name: str) -> bool:
+    """What nobody can be asked about may be there."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +127,31 @@ def _lacking(
         if node["class_type"] in missing
     )
     return (*named, *_missing_models(catalog, graph, needs))
+
+
+async def missing_files(graph: graphs.Graph, facts: graphs.NodeFacts, has_input: HasInput) -> tuple[errors.Fault, ...]:
+    """Names of input files that are no asset and that no worker has, unless some output can do without them."""
+    faults = [
+        errors.Fault(
+            reason="missing_file",
+            message=f"There is no asset of yours with the file_path {object_info.shown(name)}, and no worker has such "
+            "a file.",
+            node=node_id,
+            class_type=node["class_type"],
+            field=field,
+        )
+        for node_id, node in graph.items()
+        if (field := _LOADERS.get(node["class_type"])) is not None
+        and isinstance(name := node["inputs"].get(field), str)
+        and not await has_input(name)
+    ]
+    if not faults:
+        return ()
+    lacking = {fault.node for fault in faults}
+    outputs = graphs.output_nodes(graph, facts)
+    if any(lacking.isdisjoint(graphs.upstream(graph, (output,))) for output in outputs):
+        return ()  # ComfyUI takes a graph of which one output can run
+    return tuple(faults)
 
 
 def file_name_faults(fields: Sequence[graphs.UploadField]) -> Iterator[errors.Fault]:

@@ -79,6 +79,8 @@ class Members:
             else:
                 if not faults:
                     yield plan
+                else:
+                    faults += indexed(planner.refused(plan), index)
             if len(faults) >= MAX_FAULTS:
                 break
         if faults:

@@ -57,6 +57,7 @@ class Ties:
     clock: ports.Clock
     new_id: ports.NewId
     draw_seed: Callable[[], int]
+    has_input: checks.HasInput = checks.anything  #: whether a worker may have an input file of that name
     expect: deadlines.Expect | None = None  #: when a job would be done; None: nobody can tell
     owner: str = ""  #: who leads on the pipelines that are ordered here
     begun: Callable[[], None] = lambda: None  #: told when one was
@@ -100,7 +101,7 @@ class Submission:
         self._pictures = pictures.Pictures(
             ties.assets, probe=ties.probe, bomb_probe=ties.bomb_probe, max_bytes=self._rules.image_bytes
         )
-        self._planner = planning.Planner(ties.assets, self._pictures, draw_seed=ties.draw_seed)
+        self._planner = planning.Planner(ties.assets, self._pictures, draw_seed=ties.draw_seed, refusals=self._refusals)
 
     async def submit_workflow(
         self,
@@ -138,7 +139,10 @@ class Submission:
         facts = checks.Facts(catalogs)
         resolved = await references.resolve(self._ties.assets, tenant, _sound(workflow, catalogs), facts)
         needs = graphs.requirements(resolved.graph, facts)
-        faults = checks.refusals(resolved.graph, needs, catalogs)
+        faults = (
+            *checks.refusals(resolved.graph, needs, catalogs),
+            *await checks.missing_files(resolved.graph, facts, self._ties.has_input),
+        )
         if faults:
             raise errors.InvalidWorkflow(_no_worker(faults), faults=faults)
         await self._refuse_bombs(resolved.pictures)
@@ -181,9 +185,7 @@ class Submission:
             plan = await self._planner.plan(tenant, template, inputs)
             if template.pipeline is not None:
                 return (await self._begin(tenant, [(plan, job_id)], wishes))[0]
-            job, faults = self._planned_job(tenant, plan, wishes, job_id)
-            if faults:
-                raise _refused_by_all(faults)
+            job = await self._one_job(tenant, plan, wishes, job_id)
             return (await self._queue([job], wishes))[0]
 
     async def submit_batch(
@@ -247,9 +249,7 @@ class Submission:
         )
         template = await self._ties.find(pipelining.reference(planned))
         step = await self._planner.plan(parent.tenant, template, inputs)
-        job, faults = self._planned_job(parent.tenant, step, wishes, moves.step_id(parent.id, planned.step.name))
-        if faults:
-            raise _refused_by_all(faults)
+        job = await self._one_job(parent.tenant, step, wishes, moves.step_id(parent.id, planned.step.name))
         job = dataclasses.replace(job, parent_id=parent.id, step=planned.step.name, sealed=plan.sealed)
         return (await self._queue([job], wishes))[0]
 
@@ -262,9 +262,7 @@ class Submission:
             plan = await self._planner.plan(job.tenant, template, dict(job.inputs or {}))
             if template.pipeline is not None:
                 return (await self._begin(job.tenant, [(plan, self._ties.new_id())], wishes, done=done))[0]
-            new, faults = self._planned_job(job.tenant, plan, wishes, self._ties.new_id())
-            if faults:
-                raise _refused_by_all(faults)
+            new = await self._one_job(job.tenant, plan, wishes, self._ties.new_id())
             return (await self._queue([new], wishes))[0]
 
     async def _begin(
@@ -317,18 +315,24 @@ class Submission:
     async def _planned_jobs(
         self, tenant: model.TenantId, plans: AsyncIterator[planning.Plan], wishes: Wishes
     ) -> list[model.NewJob]:
-        """The jobs of all plans. Faults of their inputs come first: who ordered them can mend those."""
+        """The jobs of all plans; InvalidInputs and InvalidWorkflow with the faults of all members."""
         jobs: list[model.NewJob] = []
         faults: list[errors.Fault] = []
         alike: dict[graphs.Requirements, graphs.Requirements] = {}  # mostly all of them
         index = 0
-        async for plan in plans:
-            if len(faults) < members.MAX_FAULTS:
-                job, found = self._planned_job(tenant, plan, wishes, self._ties.new_id())
-                faults += members.indexed(found, index)
-                needs = alike.setdefault(job.requirements, job.requirements)
-                jobs.append(dataclasses.replace(job, requirements=needs, batch_index=index))
-            index += 1
+        try:
+            async for plan in plans:
+                if len(faults) < members.MAX_FAULTS:
+                    job, found = await self._planned_job(tenant, plan, wishes, self._ties.new_id())
+                    faults += members.indexed(found, index)
+                    needs = alike.setdefault(job.requirements, job.requirements)
+                    jobs.append(dataclasses.replace(job, requirements=needs, batch_index=index))
+                index += 1
+        except errors.InvalidInputs as refused:
+            if not faults:
+                raise
+            every = (*faults, *refused.faults)[: members.MAX_FAULTS]
+            raise planning.refusal(jobs[0].template or "", every) from None
         if faults:
             raise _refused_by_all(faults[: members.MAX_FAULTS])
         return jobs
@@ -344,13 +348,31 @@ class Submission:
         if faults:
             raise errors.InvalidWorkflow(f"The workflow cannot run. {faults[0].message}", faults=faults)
 
-    def _planned_job(
+    def _refusals(self, template: templates.Template, graph: graphs.Graph) -> list[errors.Fault]:
+        """Why no known worker would run this."""
+        catalogs = self._ties.catalogs()
+        needs = graphs.requirements(graph, checks.Facts(catalogs))
+        return _with_parameters(template, checks.refusals(graph, needs, catalogs))
+
+    async def _one_job(self, tenant: model.TenantId, plan: planning.Plan, wishes: Wishes, job_id: str) -> model.NewJob:
+        """The job of a plan; InvalidInputs or InvalidWorkflow when no known worker would run it."""
+        job, faults = await self._planned_job(tenant, plan, wishes, job_id)
+        if faults:
+            raise _refused_by_all(faults)
+        return job
+
+    async def _planned_job(
         self, tenant: model.TenantId, plan: planning.Plan, wishes: Wishes, job_id: str
     ) -> tuple[model.NewJob, list[errors.Fault]]:
         """The job of a plan, and why no known worker would run it."""
         catalogs = self._ties.catalogs()
-        needs = graphs.requirements(plan.graph, checks.Facts(catalogs))
-        faults = [_with_parameter(plan.template, fault) for fault in checks.refusals(plan.graph, needs, catalogs)]
+        facts = checks.Facts(catalogs)
+        needs = graphs.requirements(plan.graph, facts)
+        missing = await checks.missing_files(plan.graph, facts, self._ties.has_input)
+        faults = [
+            *_with_parameters(plan.template, checks.refusals(plan.graph, needs, catalogs)),
+            *_with_parameters(plan.template, missing),
+        ]
         if not faults:
             needs = eligibility.narrowed(plan.graph, needs, catalogs)
         job = self._new_job(tenant, plan.graph, needs, plan.assets, wishes, keep=plan.template.retention)
@@ -463,6 +485,10 @@ def _refused_by_all(faults: Sequence[errors.Fault]) -> errors.InvalidRequest:
     """InvalidInputs when other values would help, else InvalidWorkflow."""
     kind = errors.InvalidInputs if all(fault.parameter for fault in faults) else errors.InvalidWorkflow
     return kind(_no_worker(faults), faults=faults)
+
+
+def _with_parameters(template: templates.Template, faults: Sequence[errors.Fault]) -> list[errors.Fault]:
+    return [_with_parameter(template, fault) for fault in faults]
 
 
 def _with_parameter(template: templates.Template, fault: errors.Fault) -> errors.Fault:

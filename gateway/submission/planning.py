@@ -18,6 +18,9 @@ from gateway.submission import pictures, recent
 
 _PICTURES: Final = frozenset({templates.ParameterType.IMAGE, templates.ParameterType.MASK})
 
+#: Why no known worker would run a template's graph.
+Refusals = Callable[[templates.Template, graphs.Graph], Sequence[errors.Fault]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -33,15 +36,24 @@ class Plan:
 class Planner:
     """Binds templates; stores what came inside the inputs."""
 
-    def __init__(self, library: assets.Assets, seen: pictures.Pictures, *, draw_seed: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        library: assets.Assets,
+        seen: pictures.Pictures,
+        *,
+        draw_seed: Callable[[], int],
+        refusals: Refusals,
+    ) -> None:
         self._library = library
         self._pictures = seen
         self._draw_seed = draw_seed
+        self._refusals = refusals
         self._kept = recent.Recent[tuple[str, str], str]()  #: tenant and digest of inline bytes → asset id
 
     async def plan(self, tenant: model.TenantId, template: templates.Template, inputs: object) -> Plan:
-        """The template with these inputs; InvalidInputs or MissingAsset with every fault."""
-        bound, faults = self._bind(template, inputs)
+        """The template with these inputs; InvalidInputs or MissingAsset with every fault, those included for which no
+        known worker would take the rest."""
+        bound, faults = binding.read(template, inputs, draw_seed=self._draw_seed)
         bound = await self._with_uploads(tenant, bound)
         used = await self._library.usable(tenant, [use.asset_id for use in bound.assets])
         faults = [
@@ -51,7 +63,8 @@ class Planner:
         ]
         if faults:
             missing = [use.asset_id for use in bound.assets if use.asset_id not in used]
-            raise refusal(template.name, [_with_place(template, fault) for fault in faults], missing_ids=missing)
+            faults = [*(_with_place(template, fault) for fault in faults), *self._besides(bound, faults)]
+            raise refusal(template.name, faults, missing_ids=missing)
         stored = await self._store(tenant, bound.inline)
         ids = (*(use.asset_id for use in bound.assets), *stored.values())
         return Plan(
@@ -70,13 +83,18 @@ class Planner:
         bound = binding.bind(plan.template, inputs, draw_seed=self._draw_seed)
         return dataclasses.replace(plan, graph=bound.graph(), inputs=bound.inputs())
 
-    def _bind(self, template: templates.Template, inputs: object) -> tuple[binding.Bound, list[errors.Fault]]:
-        try:
-            return binding.bind(template, inputs, draw_seed=self._draw_seed), []
-        except errors.InvalidInputs as error:
-            if not error.faults:
-                raise
-            return binding.Bound(template=template, values=_readable_files(template, inputs)), list(error.faults)
+    def refused(self, plan: Plan) -> Sequence[errors.Fault]:
+        """Why no known worker would run it."""
+        return self._refusals(plan.template, plan.graph)
+
+    def _besides(self, bound: binding.Bound, faults: Sequence[errors.Fault]) -> list[errors.Fault]:
+        """What no worker would take of the values that nothing else is wrong with."""
+        if bound.template.pipeline is not None:
+            return []
+        blamed = {fault.parameter for fault in faults}
+        graph = bound.graph({item.parameter: item.parameter for item in bound.inline})
+        found = self._refusals(bound.template, graph)
+        return [fault for fault in found if fault.parameter is None or fault.parameter not in blamed]
 
     async def _with_uploads(self, tenant: model.TenantId, bound: binding.Bound) -> binding.Bound:
         """With the asset in place of each name that an upload has."""
@@ -128,22 +146,6 @@ class Planner:
 
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-def _readable_files(template: templates.Template, inputs: object) -> dict[str, Any]:
-    """The files among inputs that were refused for something else: what is wrong with them is told as well."""
-    if not isinstance(inputs, dict):
-        return {}
-    found: dict[str, Any] = {}
-    for parameter in template.parameters:
-        given = inputs.get(parameter.name)
-        if given is None or not values.is_file(parameter):
-            continue
-        try:
-            found[parameter.name] = values.read(parameter, given, values.Limits())
-        except values.Refused:
-            continue
-    return found
 
 
 def _missing(bound: binding.Bound, used: Mapping[str, model.Asset]) -> list[errors.Fault]:

@@ -22,9 +22,8 @@ def face(name: str, pipeline: model.Pipeline, find: Find, *, text: str, source: 
     """The template that stands for the pipeline; TemplateError with every fault, TemplateWaiting while a step's
     template waits."""
     found, faults = _found(pipeline, find)
-    if not faults:
-        faults = [fault for step in pipeline.steps for fault in _step_faults(step, pipeline, found)]
-        faults += _input_faults(pipeline, found)
+    faults += [fault for step in pipeline.steps for fault in _step_faults(step, pipeline, found)]
+    faults += _input_faults(pipeline, found)
     parameters = [] if faults else [_parameter(name, targets, found) for name, targets in pipeline.inputs.items()]
     if not faults:
         faults = list(examples.faults(pipeline.examples, parameters))
@@ -44,11 +43,7 @@ def face(name: str, pipeline: model.Pipeline, find: Find, *, text: str, source: 
         retention=pipeline.retention,
         examples=pipeline.examples,
         source=source,
-        files={
-            parameter.default_file: found[target.step].files[parameter.default_file]
-            for parameter, (target, *_) in zip(parameters, pipeline.inputs.values(), strict=True)
-            if parameter.default_file is not None
-        },
+        files={f"{step}/{name}": data for step, template in found.items() for name, data in template.files.items()},
         pipeline=pipeline,
     )
 
@@ -85,7 +80,8 @@ def _step_faults(
     given = {target.parameter for targets in pipeline.inputs.values() for target in targets if target.step == step.name}
     for name in step.inputs:
         if template.parameter(name) is None:
-            yield _said(step.name, f"step {step.name}: the template {template.name} has no parameter {name}")
+            near = values.suggestion(name, [each.name for each in template.parameters])
+            yield _said(step.name, f"step {step.name}: the template {template.name} has no parameter {name}.{near}")
     yield from _value_faults(step, template)
     for name, reference in step.references():
         parameter = template.parameter(name)
@@ -125,10 +121,14 @@ def _input_faults(pipeline: model.Pipeline, found: Mapping[str, templates.Templa
     for name, targets in pipeline.inputs.items():
         types: set[templates.ParameterType] = set()
         for target in targets:
-            parameter = found[target.step].parameter(target.parameter)
+            template = found.get(target.step)
+            if template is None:  # told already
+                continue
+            parameter = template.parameter(target.parameter)
             if parameter is None:
-                template = found[target.step].name
-                yield _said(name, f"input {name}: the template {template} has no parameter {target.parameter}")
+                near = values.suggestion(target.parameter, [each.name for each in template.parameters])
+                missing = f"the template {template.name} has no parameter {target.parameter}.{near}"
+                yield _said(name, f"input {name}: {missing}")
             else:
                 types.add(parameter.type)
         if len(types) > 1:
@@ -142,7 +142,9 @@ def _parameter(
     parameter = found[targets[0].step].parameter(targets[0].parameter)
     if parameter is None:
         raise errors.TemplateError(f"There is no {targets[0]}.")
-    return dataclasses.replace(parameter, name=name, targets=())
+    file = parameter.default_file  # of the step's own; another step's may be called the same
+    own = None if file is None else f"{targets[0].step}/{file}"
+    return dataclasses.replace(parameter, name=name, targets=(), default_file=own)
 
 
 def _said(place: str, message: str) -> errors.Fault:

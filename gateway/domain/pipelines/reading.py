@@ -10,7 +10,7 @@ import pydantic
 
 from gateway.domain import errors, tables, wording
 from gateway.domain.pipelines import model
-from gateway.domain.templates import examples, sidecar
+from gateway.domain.templates import examples, sidecar, values
 
 _Place = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\.[A-Za-z][A-Za-z0-9_]{0,63}$")]
 _Pixels = Annotated[int, pydantic.Field(ge=1, le=16384)]
@@ -66,22 +66,41 @@ class PipelineFile(_Table):
 
 def read_pipeline(text: str, source: str) -> model.Pipeline:
     """The pipeline that this text is, TOML or a JSON object; TemplateError with every fault, naming file and key."""
+    written = tables.parsed(text, source)
     try:
-        file = PipelineFile.model_validate(tables.parsed(text, source))
+        file = PipelineFile.model_validate(written)
     except pydantic.ValidationError as error:
-        raise _refused(source, [_fault(problem) for problem in error.errors(include_url=False)]) from None
+        faults = [_fault(problem, written) for problem in error.errors(include_url=False)]
+        raise _refused(source, [*faults, *_besides(faults, written)]) from None
     pipeline = _pipeline(file)
-    faults = [*_step_faults(pipeline), *_input_faults(pipeline), *_output_faults(pipeline)]
-    if not faults:
-        faults = list(_cycle_faults(pipeline))
+    faults = _faults(pipeline)
     if faults:
         raise _refused(source, faults)
     return pipeline
 
 
-def _fault(problem: Mapping[str, Any]) -> errors.Fault:
-    place = ".".join(map(str, problem["loc"]))
-    return errors.Fault(reason="invalid_value", message=f"`{place}`: {wording.said(problem)}", field=place)
+def _faults(pipeline: model.Pipeline) -> list[errors.Fault]:
+    faults = [*_step_faults(pipeline), *_input_faults(pipeline), *_output_faults(pipeline)]
+    return faults or list(_cycle_faults(pipeline))
+
+
+def _besides(told: list[errors.Fault], written: Any) -> list[errors.Fault]:
+    """What else is wrong with the part that could be read; not about a place of which something is told already."""
+    rest = sidecar.salvaged(written, PipelineFile)
+    if rest is None:
+        return []
+    places = [f"{fault.field}." for fault in told]
+    return [fault for fault in _faults(_pipeline(rest)) if not any(at.startswith(f"{fault.field}.") for at in places)]
+
+
+def _fault(problem: Mapping[str, Any], written: Any) -> errors.Fault:
+    place = [*map(str, problem["loc"])]
+    shown = f"`{'.'.join(place)}`"
+    if place[0] == "steps" and len(place) > 2:
+        step = written["steps"][int(place[1])]
+        name = step.get("name") if isinstance(step, dict) else None
+        shown = f"step {name if isinstance(name, str) else int(place[1]) + 1}: `{'.'.join(place[2:])}`"
+    return errors.Fault(reason="invalid_value", message=f"{shown}: {wording.said(problem)}", field=".".join(place))
 
 
 def _refused(source: str, faults: list[errors.Fault]) -> errors.TemplateError:
@@ -122,16 +141,17 @@ def _step_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
     for index, step in enumerate(pipeline.steps):
         place = f"steps.{index}"
         if step.name in names[:index]:
-            yield _said(f"{place}.name", f"there are two steps called {step.name!r}")
+            yield _step_fault(f"{place}.name", step, f"there are two steps called {step.name!r}")
         kinds = [kind for kind in (step.template, step.finish, step.check) if kind is not None]
         if len(kinds) != 1:
-            yield _said(place, f"the step {step.name!r} needs one of `template`, `finish` and `check`")
+            yield _step_fault(place, step, "it needs one of `template`, `finish` and `check`")
         elif step.template is not None and step.of is not None:
-            yield _said(f"{place}.of", "a step with a template takes files through its `inputs`")
+            yield _step_fault(f"{place}.of", step, "a step with a template takes files through its `inputs`")
         elif step.template is None and (step.of is None or step.inputs):
-            yield _said(place, f"the step {step.name!r} needs `of`, the step whose files it works on, and no `inputs`")
+            yield _step_fault(place, step, "it needs `of`, the step whose files it works on, and no `inputs`")
         for needed in sorted(step.needs() - set(names)):
-            yield _said(place, f"the step {step.name!r} takes files of {needed!r}, which is no step here")
+            near = values.suggestion(needed, [name for name in names if name != step.name])
+            yield _step_fault(place, step, f"it takes files of {needed!r}, which is no step here.{near}")
 
 
 def _input_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
@@ -150,6 +170,8 @@ def _output_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
     for index, name in enumerate(pipeline.outputs):
         if pipeline.step(name) is None:
             yield _said(f"outputs.{index}", f"{name!r} is no step here")
+        elif name in pipeline.outputs[:index]:
+            yield _said(f"outputs.{index}", f"{name!r} is there twice")
 
 
 def _cycle_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
@@ -159,7 +181,9 @@ def _cycle_faults(pipeline: model.Pipeline) -> Iterator[errors.Fault]:
         yield _said("steps", f"the steps wait for each other: {' → '.join(reversed(error.args[1]))}")
 
 
+def _step_fault(place: str, step: model.Step, message: str) -> errors.Fault:
+    return errors.Fault(reason="invalid_value", message=f"step {step.name}: {message}", field=place)
+
+
 def _said(place: str, message: str) -> errors.Fault:
     return errors.Fault(reason="invalid_value", message=f"`{place}`: {message}", field=place)
-        elif name in pipeline.outputs[:index]:
-            yield _said(f"outputs.{index}", f"{name!r} is there twice")

@@ -88,6 +88,19 @@ def reference(asset_id: str) -> dict[str, Any]:
 
 def bind(template: Template, values: object, *, draw_seed: Callable[[], int], limits: Limits | None = None) -> Bound:
     """The template with these values in their places; raises `InvalidInputs` with every fault."""
+    bound, faults = read(template, values, draw_seed=draw_seed, limits=limits)
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        first = f"{faults[0].parameter}: {faults[0].message}"
+        raise errors.InvalidInputs(f"The inputs do not fit the template {template.name}. {first}{more}", faults=faults)
+    return bound
+
+
+def read(
+    template: Template, values: object, *, draw_seed: Callable[[], int], limits: Limits | None = None
+) -> tuple[Bound, list[errors.Fault]]:
+    """The template with those of the values that are good, and what is wrong with the others; `InvalidInputs` when it
+    is not even an object."""
     if not isinstance(values, dict):
         raise errors.InvalidInputs(f"The inputs are an object of values by name, not {structure.kind_of(values)}.")
     faults: list[errors.Fault] = list(_unknown(template, values))
@@ -100,11 +113,7 @@ def bind(template: Template, values: object, *, draw_seed: Callable[[], int], li
         else:
             if value is not None:
                 bound[parameter.name] = value
-    if faults:
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        first = f"{faults[0].parameter}: {faults[0].message}"
-        raise errors.InvalidInputs(f"The inputs do not fit the template {template.name}. {first}{more}", faults=faults)
-    return Bound(template=template, values=bound)
+    return Bound(template=template, values=bound), faults
 
 
 def _unknown(template: Template, values: Mapping[Any, Any]) -> Iterator[errors.Fault]:

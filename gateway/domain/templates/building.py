@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from gateway.domain import errors
+from gateway.domain import errors, tables
 from gateway.domain import model as domain
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.comfy import object_info, structure

@@ -116,6 +116,20 @@ def draft(
         raise errors.TemplateError(f"{file}: {error.message}", faults=error.faults) from None
 
 
+def described(text: str, workflow: object, *, file: str) -> sidecar.Sidecar:
+    """The sidecar; TemplateError with what is wrong with it, by this workflow, too, as far as that is a graph."""
+    try:
+        return sidecar.read_sidecar(text, file)
+    except errors.TemplateError as error:
+        if not error.faults or not isinstance(workflow, dict) or graphs.is_ui_format(workflow):
+            raise
+        try:
+            graph = graphs.parse_graph(workflow)
+        except errors.InvalidRequest:
+            raise error from None
+        raise building.besides(error, graph, text, file) from None
+
+
 def pipeline(name: str, text: str, *, source: str | None = None, file: str) -> Draft:
     """The draft of a pipeline's file, TOML or JSON; TemplateError."""
     return Draft(name=name, text=text, source=source, pipeline=reading.read_pipeline(text, file))

@@ -18,6 +18,9 @@ NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=NAME_PATTERN)]
 _Plain = TypeVar("_Plain", bound=str | float | bool)
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+_ROUNDS: Final = 4  #: a key that is gone may be missed in the table around it, which is left out then
+_FEW: Final = 50  #: with more faults than this, nobody misses others
 
 
 def _held(value: _Plain) -> _Plain:
@@ -146,6 +149,18 @@ def read_sidecar(text: str, source: str) -> Sidecar:
     except pydantic.ValidationError as error:
         faults = map(_fault, error.errors(include_url=False))
         raise refusal(source, _by_place(faults)) from None
+
+
+def salvaged(value: Any, table: type[_Model]) -> _Model | None:
+    """What is left of a file without the keys that make no sense, so that the rest can be looked at, too."""
+    for _ in range(_ROUNDS):
+        try:
+            return table.model_validate(value)
+        except pydantic.ValidationError as error:
+            if error.error_count() > _FEW:
+                return None
+            value = tables.without(value, [problem["loc"] for problem in error.errors(include_url=False)])
+    return None
 
 
 def refusal(source: str, faults: tuple[errors.Fault, ...]) -> errors.TemplateError:

@@ -53,12 +53,13 @@ class Site:
         self.client = client
         self._stack = stack
 
-    async def add(self, name: str, given: simulator.Options) -> None:
-        """Add a worker, and wait until it has told what it can do."""
+    async def add(self, name: str, given: simulator.Options) -> str:
+        """Add a worker, and wait until it has told what it can do; returns its own URL."""
         running = await self._stack.enter_async_context(simulator.running(given))
         answer = await self.client.post("/v1/workers", json={"url": running.url, "id": name})
         assert answer.status_code == 201, answer.text
         await living.until(living.asking(self.client, f"/v1/workers/{name}"), lambda worker: worker["state"] == "idle")
+        return running.url
 
     async def get(self, path: str) -> Any:
         return (await self.client.get(path)).json()
@@ -149,3 +150,57 @@ async def test_jobs_go_only_to_workers_that_take_them(site: Site) -> None:
     batch = (await site.client.post("/v1/batches", json={"template": "modern", "inputs": {}, "n": 6})).json()
     done = await site.until(f"/v1/batches/{batch['id']}", lambda answer: answer["finished"])
     assert done["counts"]["succeeded"] == 6
+
+
+async def test_what_workers_lack_is_told_with_what_is_wrong_with_the_values(site: Site) -> None:
+    await site.client.put("/v1/templates/fox", json={"workflow": painted()})
+    await site.add("one", simulator.Options())
+    order = {"inputs": {"checkpoint": "v1.safetensors", "steps": -3, "promt": "a fox"}}
+    refused = await site.client.post("/v1/templates/fox/jobs", json=order)
+    faults = refused.json()["error"]["details"]["faults"]
+    assert {(fault["parameter"], fault["reason"]) for fault in faults} == {
+        ("checkpoint", "value_not_in_list"),
+        ("steps", "value_smaller_than_min"),
+        ("promt", "unknown_parameter"),
+    }
+    each = [{"checkpoint": "v1.safetensors"}, {"steps": -3}, {"checkpoint": "v2.safetensors"}]
+    refused = await site.client.post("/v1/batches", json={"template": "fox", "inputs": each})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_inputs")
+    assert [fault["index"] for fault in refused.json()["error"]["details"]["faults"]] == [0, 1, 2]
+
+
+def loading(name: str, **more: Any) -> dict[str, Any]:
+    """A graph that saves a picture of a worker's input folder."""
+    return {
+        "1": {"class_type": "LoadImage", "inputs": {"image": name}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "again"}},
+        **more,
+    }
+
+
+async def test_an_input_file_that_nobody_has_is_told_at_once(site: Site) -> None:
+    async def ordered(graph: Any) -> httpx.Response:
+        return await site.client.post("/api/v2/jobs", json={"workflow": graph})
+
+    assert (await ordered(loading("shots/fox.png"))).status_code == 201  # nobody is there to be asked
+    worker = await site.add("one", simulator.Options())
+    refused = await ordered(loading("shots/fox.png"))
+    (fault,) = refused.json()["error"]["details"]["faults"]
+    assert (refused.status_code, fault["reason"], fault["node"], fault["field"]) == (422, "missing_file", "1", "image")
+    assert "no asset of yours" in fault["message"]
+    assert (await ordered(loading("shots/fox.png", **blue()))).status_code == 201  # another output can run
+    await site.client.put("/v1/templates/again", json={"workflow": loading("shots/fox.png")})
+    by_name = await site.client.post("/v1/templates/again/jobs", json={"inputs": {"image": "shots/fox.png"}})
+    (fault,) = by_name.json()["error"]["details"]["faults"]
+    assert (fault["reason"], fault["parameter"]) == ("missing_file", "image")
+    form = {"subfolder": "shots", "type": "input"}
+    async with httpx.AsyncClient() as person:
+        await person.post(f"{worker}/upload/image", data=form, files={"image": ("fox.png", living.picture())})
+    assert (await living.ran(site.client, "again", {"image": "shots/fox.png"}))["status"] == "succeeded"
+
+
+def blue() -> dict[str, Any]:
+    """Another output beside it, which needs no file."""
+    plain = living.graph()
+    save = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "blue"}}
+    return {"8": plain["1"], "9": save}

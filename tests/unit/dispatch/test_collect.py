@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -37,7 +37,7 @@ class Queue:
 class Worker:
     """Has every file that is asked for."""
 
-    async def view(self, file: history.OutputFile) -> AsyncIterator[bytes]:
+    async def view(self, file: history.OutputFile) -> AsyncGenerator[bytes, None]:
         yield file.filename.encode()
 
 

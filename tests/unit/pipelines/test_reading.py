@@ -96,6 +96,24 @@ def test_what_makes_no_sense_is_told_with_its_place(text: str, place: str | None
     assert [fault.field for fault in caught.value.faults][:1] == ([] if place is None else [place])
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    text = (
+        DRAW
+        + '[[steps]]\nname = "tone"\ntemplate = "edit"\ninputs = { image = "@drow" }\n'
+        + '[[steps]]\nname = "web"\nof = "tone"\nfinish = { format = "wbp", qualty = 90 }\n'
+        + '[inputs]\nprompt = "dra.prompt"\n'
+    )
+    with pytest.raises(errors.TemplateError) as caught:
+        reading.read_pipeline(text, "x.pipeline.toml")
+    assert [(fault.field, fault.message.partition(":")[0]) for fault in caught.value.faults] == [
+        ("steps.2.finish.format", "step web"),
+        ("steps.2.finish.qualty", "step web"),
+        ("steps.1", "step tone"),
+        ("inputs.prompt", "`inputs.prompt`"),
+    ]
+    assert "Did you mean 'draw'?" in caught.value.faults[2].message
+
+
 @pytest.mark.parametrize(
     ("text", "reference"),
     [

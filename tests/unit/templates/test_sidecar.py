@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
-from gateway.domain.templates import building, model, sidecar
+from gateway.domain.templates import building, drafts, model, sidecar
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
@@ -228,6 +228,32 @@ def test_all_faults_of_a_file_come_at_once() -> None:
         "parameters.p.role",
         "outputs.o.node",
     }
+
+
+def test_a_key_that_makes_no_sense_hides_nothing_else() -> None:
+    text = (
+        'titel = "Fox"\n'
+        + parameter(STRING, TEXT, "requierd = true")
+        + '\n[parameters.steps]\ntype = "integer"\ntarget = "33.steps"\n'
+        + '[parameters.odd]\ntype = "colour"\ntarget = "6.text"\n'
+        + '[[examples]]\nname = "fox"\n[examples.inputs]\nq = "a fox"\nsteps = 4\nodd = "red"\n'
+    )
+    with pytest.raises(errors.TemplateError) as caught:
+        drafts.described(text, GRAPH, file="t.toml")
+    assert len(caught.value.faults) == 5
+    assert {fault.field for fault in caught.value.faults} == {
+        "titel",
+        "parameters.p.requierd",
+        "parameters.odd.type",
+        "parameters.steps.target",
+        "examples.0.inputs.q",  # no word of `steps` and `odd`, which are parameters, if not good ones
+    }
+
+
+def test_a_wrong_target_hides_no_fault_of_an_example() -> None:
+    with pytest.raises(errors.TemplateError) as caught:
+        build(parameter(STRING, 'target = "66.text"') + '\n[[examples]]\nname = "fox"\ninputs = { p = "x", q = "x" }')
+    assert [fault.field for fault in caught.value.faults] == ["parameters.p.target", "examples.0.inputs.q"]
 
 
 def test_deep_nesting_is_no_crash() -> None:
