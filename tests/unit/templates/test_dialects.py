@@ -185,6 +185,15 @@ def test_comfy_pack_names_are_told_apart() -> None:
     assert targets(template) == {"n": ["3.a"], "n_2": ["3.b"]}
 
 
+def test_thousands_of_comfy_packs_inputs_are_named_after_their_first_users() -> None:
+    """And soon: the graph is not gone through once for each of them."""
+    count = 20_000
+    nodes = {str(each): node("CPackInputString", value="a") for each in range(count)}
+    nodes |= {f"a{each}": node("Show", **{f"first{each}": [str(each), 0], "other": ["1", 0]}) for each in range(count)}
+    names = [each.name for each in comfy_pack.parameters(graphs.Graph(nodes))]
+    assert names == ["first0", "other", *(f"first{each}" for each in range(2, count))]
+
+
 def test_comfy_packs_file_is_what_its_input_takes() -> None:
     template = built(
         {

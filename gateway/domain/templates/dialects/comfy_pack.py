@@ -10,7 +10,6 @@ from gateway.domain.templates.dialects import declared
 from gateway.domain.templates.model import ParameterType
 
 PREFIX: Final = "CPackInput"
-OUTPUT_PREFIX: Final = "CPackOutput"
 WIDEST: Final = 2**63 - 2_048
 LOAD_IMAGE: Final = declared.StandIn(class_type="LoadImage", field="image")
 
@@ -36,12 +35,13 @@ OUTPUTS: Final = frozenset({
 def parameters(graph: graphs.Graph) -> Iterator[declared.Declared]:
     """The parameters that comfy-pack's input nodes declare."""
     taken: set[str] = set()
+    users = _users(graph)
     for node_id, node in graph.items():
         known = INPUTS.get(node["class_type"])
         if known is None or known[0] not in node["inputs"] or graphs.is_link(node["inputs"][known[0]]):
             continue
         field, kind, is_carrier = known
-        name = _name(graph, node_id, node)
+        name = _name(node, users.get(node_id))
         name = name if name not in taken else f"{name}_{node_id}"
         taken.add(name)
         yield declared.Declared(
@@ -76,15 +76,19 @@ def _own_title(node: dict[str, Any]) -> str | None:
     return None if title is None or title in GIVEN_TITLES or title == node["class_type"] else title
 
 
-def _name(graph: graphs.Graph, node_id: str, node: dict[str, Any]) -> str:
+def _users(graph: graphs.Graph) -> dict[str, str]:
+    """By node: the first input that takes what it makes."""
+    found: dict[str, str] = {}
+    for user in graph.values():
+        for field, value in user["inputs"].items():
+            if graphs.is_link(value):
+                found.setdefault(value[0], field)
+    return found
+
+
+def _name(node: dict[str, Any], user: str | None) -> str:
     """The title; without one, the input that the value goes to; without that, the kind of node."""
     title = _own_title(node)
     if title is not None and declared.name_of(title):
         return title
-    users = (
-        field
-        for user in graph.values()
-        for field, value in user["inputs"].items()
-        if graphs.is_link(value) and value[0] == node_id
-    )
-    return next(users, None) or node["class_type"].removeprefix(PREFIX).lower()
+    return user or node["class_type"].removeprefix(PREFIX).lower()
