@@ -83,7 +83,7 @@ def besides(refused: errors.TemplateError, graph: graphs.Graph, text: str, sourc
     try:
         build(source, graph, rest)
     except errors.TemplateError as error:
-        named = written.get("parameters", {})
+        named = written["parameters"] if isinstance(written.get("parameters"), dict) else {}
         told = {fault.field for fault in refused.faults}
         more = [
             fault
