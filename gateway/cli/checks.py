@@ -76,7 +76,7 @@ def _python() -> Finding:
 
 def _environment() -> Iterator[Finding]:
     for stranger in settings.strangers(os.environ):
-        yield _wrong("environment", f"{stranger} is not a setting", "see docs/reference/given.md, or unset it")
+        yield _wrong("environment", f"{stranger} is not a setting", "see docs/reference/settings.md, or unset it")
 
 
 def _data(data: datadir.DataDir, owner: int | None) -> Finding:

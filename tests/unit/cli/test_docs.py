@@ -57,6 +57,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_pages_that_the_program_names_exist() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "gateway").rglob("*.py")]
+    named = {page for source in sources for page in re.findall(r"docs/[\w./-]+\.md", source)}
+    assert "docs/reference/settings.md" in named
+    assert [page for page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
 def test_a_wrong_command_is_seen() -> None:
     assert unknown(["jobs", "lits"]) == "lits"
     assert unknown(["run", "sdxl", "--metdata", "a=b"]) == "--metdata"
