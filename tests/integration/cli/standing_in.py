@@ -51,6 +51,7 @@ class StandIn:
 
     def app(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/v1/templates", self._templates)
         app.router.add_get("/v1/templates/sd15", self._template)
         app.router.add_get("/v1/workers", self._workers)
         app.router.add_post("/v1/templates/sd15/jobs", self._order)
@@ -64,6 +65,9 @@ class StandIn:
         app.router.add_get("/api/v2/assets/by-hash/{hash}", self._nothing)
         app.router.add_post("/api/v2/assets", self._upload)
         return app
+
+    async def _templates(self, _: web.Request) -> web.Response:
+        return web.json_response({"templates": [], "broken": []})
 
     async def _template(self, _: web.Request) -> web.Response:
         return web.json_response({"name": "sd15", "parameters": [*self.parameters]})
