@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import gzip
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+
+import orjson
 
 from gateway.adapters import comfyui, templates
-from gateway.cli import client, failures, output, template_convert
+from gateway.cli import client, failures, output
 from gateway.domain import errors
 from gateway.domain.comfy import object_info
 from gateway.domain.templates import drafts, records
+from gateway.domain.workflow import conversion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +31,21 @@ class Classes:
 Known = Mapping[str, Classes]  #: by worker
 
 
+def read(path: Path) -> Mapping[str, Any]:
+    """A saved `/object_info`, as it is or packed by gzip."""
+    try:
+        data = path.read_bytes()
+        info = orjson.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (OSError, EOFError, zlib.error, orjson.JSONDecodeError) as error:
+        raise failures.Wrong(f"{path} cannot be read: {error}") from None
+    if not isinstance(info, dict) or not any(isinstance(each, dict) for each in cast("dict[str, Any]", info).values()):
+        raise failures.Wrong(f"{path} is not what a ComfyUI answers at /object_info")
+    return cast("dict[str, Any]", info)
+
+
 def of_file(path: Path) -> Classes:
     """A saved `/object_info`."""
-    info = template_convert.read_object_info(path)
+    info = read(path)
     try:
         return Classes(info=info, catalog=object_info.NodeCatalog.parse(info))
     except errors.WorkerFault as error:
@@ -44,12 +62,22 @@ async def known(file: Path | None, place: tuple[str, str | None] | None, screen:
 
 async def of_workers(url: str, api_key: str | None, screen: output.Screen) -> Known:
     """What the workers of this gateway have, as they tell it themselves; or what the worker at this URL has."""
+    return await _of_each(await _addresses(url, api_key), url, screen.note)
+
+
+async def of_gateway(gateway: client.Gateway) -> Known:
+    """What the workers of this gateway have."""
+    return await _of_each(await _listed(gateway), gateway.base)
+
+
+async def _of_each(addresses: Mapping[str, str], url: str, tell: Callable[[str], None] | None = None) -> Known:
     found: dict[str, Classes] = {}
-    for name, address in (await _addresses(url, api_key)).items():
+    for name, address in addresses.items():
         try:
             found[name] = await _asked(address)
         except errors.WorkerError as error:
-            screen.note(f"{name} cannot be asked at {address}: {error.message}", style="yellow")
+            if tell is not None:
+                tell(f"{name} cannot be asked at {address}: {error.message}")
     if not found:
         raise failures.Unreachable(f"no worker of {url} can be asked what it has", way_out="use --object-info FILE")
     return found
@@ -59,11 +87,15 @@ async def _addresses(url: str, api_key: str | None) -> Mapping[str, str]:
     """URLs of a gateway's workers by their ids; what is no gateway may be a worker itself."""
     try:
         async with client.connect(url, api_key) as gateway:
-            return {str(worker["id"]): str(worker["url"]) for worker in await gateway.workers()}
+            return await _listed(gateway)
     except failures.Refused as refused:
         if refused.http_status not in {404, 405}:
             raise
         return {url: url}
+
+
+async def _listed(gateway: client.Gateway) -> Mapping[str, str]:
+    return {str(worker["id"]): str(worker["url"]) for worker in await gateway.workers()}
 
 
 async def _asked(url: str) -> Classes:
@@ -90,3 +122,17 @@ def converting(found: Known) -> templates.Convert | None:
         raise min(refused, key=lambda error: len(error.faults))
 
     return convert
+
+
+def graph_of(workflow: object, found: Known, *, allow_unknown: bool = False) -> conversion.Converted:
+    """The graph that an editor's file becomes with the classes of the worker that knows most of its nodes."""
+    made: list[conversion.Converted] = []
+    refused: list[errors.InvalidWorkflow] = []
+    for classes in found.values():
+        try:
+            made.append(conversion.convert(workflow, classes.info, allow_unknown=allow_unknown))
+        except errors.InvalidWorkflow as error:
+            refused.append(error)
+    if made:
+        return min(made, key=lambda one: len(one.unknown))
+    raise min(refused, key=lambda error: len(error.faults))

@@ -9,9 +9,21 @@ import secrets
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gateway.cli import board, client, failures, files, following, inputs, interrupts, output, placing, shapes
+from gateway.cli import (
+    board,
+    client,
+    failures,
+    files,
+    following,
+    inputs,
+    interrupts,
+    node_classes,
+    output,
+    placing,
+    shapes,
+)
 from gateway.domain import errors
 from gateway.domain.comfy import graph as graphs
 from gateway.domain.embedded import reading
@@ -169,7 +181,7 @@ async def known_template(gateway: client.Gateway, name: str) -> shapes.Template:
 async def _workflow(at: placing.Desk, wish: Wish, about: Mapping[str, Any], stop: interrupts.Interrupts) -> Order:
     """A graph as it is; with values or `-n`, its parameters are found in it as in a template without a sidecar."""
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
-    workflow = await read_workflow(wish.what)
+    workflow = await read_graph(at.gateway, wish.what)
     if not wish.words and wish.n == 1:
         stop.gentle = True
         return Order(name=name, told_by=None, job_ids=tuple(await _graphs(at, [workflow], about)))
@@ -210,8 +222,22 @@ async def _graphs(at: placing.Desk, wanted: Iterable[Any], about: Mapping[str, A
     return job_ids
 
 
+async def read_graph(gateway: client.Gateway, what: str) -> Any:
+    """What the file holds, as a graph: what the editor saved is converted by what the gateway's workers have."""
+    workflow = await read_workflow(what)
+    if not isinstance(workflow, dict) or not graphs.is_ui_format(cast("dict[str, Any]", workflow)):
+        return workflow
+    try:
+        classes = await node_classes.of_gateway(gateway)
+    except failures.Unreachable as lost:
+        message = f"{what} is in the format of ComfyUI's editor, and {lost.message}"
+        way_out = "see `comfy-gateway workers`, or export the workflow in ComfyUI with *Export (API)*"
+        raise failures.Wrong(message, way_out=way_out) from None
+    return (await asyncio.to_thread(node_classes.graph_of, workflow, classes)).graph
+
+
 async def read_workflow(what: str) -> Any:
-    """The graph in a workflow's file, or in what comes from stdin."""
+    """The workflow in a workflow's file, or in what comes from stdin."""
     try:
         data = await inputs.stdin() if what == "-" else await asyncio.to_thread(Path(what).read_bytes)
     except OSError as error:

@@ -15,8 +15,8 @@ def run(
         str,
         typer.Argument(
             metavar="TEMPLATE",
-            help="A template's name, or a workflow.json in API format, or a picture, film or sound that carries one; "
-            "- for one from stdin.",
+            help="A template's name, or a workflow.json that ComfyUI saved, or a picture, film or sound that carries "
+            "one; - for one from stdin.",
         ),
     ],
     values: Annotated[

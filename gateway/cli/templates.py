@@ -147,9 +147,8 @@ def convert(
     file: Annotated[Path, typer.Argument(help="A workflow, or a picture, film or sound that carries one.")],
     *,
     object_info: ObjectInfo = None,
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="WORKER", help="A ComfyUI to ask instead.", show_default=False)
-    ] = None,
+    url: connection.Url = connection.DEFAULT_URL,
+    api_key: connection.ApiKey = None,
     allow_unknown: Annotated[
         bool, typer.Option("--allow-unknown", help="Keep nodes of unknown classes, as far as the file tells.")
     ] = False,
@@ -158,18 +157,21 @@ def convert(
 
     Examples:
 
+        comfy-gateway templates convert mine.json
+
         comfy-gateway templates convert mine.json --url http://127.0.0.1:8188
 
         comfy-gateway templates convert mine.json --object-info object_info.json
 
-    A file in API format is printed as it is. Exit status 2 when the workflow
-    cannot be converted; each reason names the node. A pipeline has no graph of
-    its own.
+    What its node classes are is asked of the gateway's workers, or of the
+    ComfyUI that --url names, unless --object-info tells it. A file in API
+    format is printed as it is. Exit status 2 when the workflow cannot be
+    converted; each reason names the node. A pipeline has no graph of its own.
     """
     from gateway.cli import template_convert
 
     output.run(
         lambda screen: template_convert.convert(
-            file, screen, object_info=object_info, url=url, allow_unknown=allow_unknown
+            file, screen, object_info=object_info, place=(url, api_key), allow_unknown=allow_unknown
         )
     )

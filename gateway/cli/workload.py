@@ -155,7 +155,7 @@ async def _of_workflow(gateway: client.Gateway, wish: Wish) -> Workload:
     if wish.file is not None:
         raise failures.Wrong("--inputs goes with a template, not with a workflow's file")
     name = "workflow" if wish.what == "-" else Path(wish.what).stem
-    template = building.build(name, graphs.parse_graph(await ordering.read_workflow(wish.what)))
+    template = building.build(name, graphs.parse_graph(await ordering.read_graph(gateway, wish.what)))
     parameters = template.parameters
     given = await inputs.given(wish.words, parameters, taken=wish.what == "-")
     ordering.check(parameters, given)

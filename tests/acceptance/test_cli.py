@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -134,11 +135,19 @@ def test_a_workflow_with_values(there: Mapping[str, str], tmp_path: Path) -> Non
     refused = call(tmp_path, "run", str(shipped), "steps=no", more=there)
     assert refused.returncode == 2
     assert "steps" in refused.stderr
-    ui = tmp_path / "ui.json"
-    ui.write_text(json.dumps({"nodes": [], "links": [], "version": 0.4}))
-    refused = call(tmp_path, "run", "ui.json", more=there)
+
+
+def test_what_the_editor_saved_is_converted(there: Mapping[str, str], tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[1] / "fixtures" / "saved" / "fox.json", tmp_path)
+    (job,) = answer(call(tmp_path, "run", "fox.json", "--json", *QUICK, more=there))["jobs"]
+    with Image.open(tmp_path / job["files"][0]) as picture:
+        assert picture.size == (128, 128)
+    strange = json.loads((tmp_path / "fox.json").read_text())
+    strange["nodes"][0]["type"] = "NobodysNode"
+    (tmp_path / "strange.json").write_text(json.dumps(strange))
+    refused = call(tmp_path, "run", "strange.json", more=there)
     assert refused.returncode == 2
-    assert "API" in refused.stderr
+    assert "NobodysNode" in refused.stderr
 
 
 def test_everything_that_is_wrong_is_in_one_table(there: Mapping[str, str], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway import simulator
+from gateway import app, simulator
 from gateway.cli import failures, output, template_convert
 from gateway.domain import errors
 from tests.unit.workflow import canvas
@@ -54,10 +54,12 @@ def written(path: Path, value: object) -> Path:
     return path
 
 
-async def convert(path: Path, *, object_info: Path | None = None, url: str | None = None, allow: bool = False) -> None:
+async def convert(
+    path: Path, *, object_info: Path | None = None, url: str = "http://127.0.0.1:9", allow: bool = False
+) -> None:
     """The command, without its flags."""
     screen = output.Screen()
-    await template_convert.convert(path, screen, object_info=object_info, url=url, allow_unknown=allow)
+    await template_convert.convert(path, screen, object_info=object_info, place=(url, None), allow_unknown=allow)
 
 
 @pytest.mark.parametrize("name", ["info.json", "info.json.gz"])
@@ -71,6 +73,16 @@ async def test_asking_a_worker(tmp_path: Path, capsys: pytest.CaptureFixture[str
         await convert(written(tmp_path / "w.json", FILE), url=worker.url)
     made = orjson.loads(capsys.readouterr().out)
     assert {key: node["inputs"] for key, node in made.items()} == {key: node["inputs"] for key, node in GRAPH.items()}
+
+
+async def test_asking_the_workers_of_a_gateway(
+    gateway: app.Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path / "w.json", FILE)
+    capsys.readouterr()
+    await convert(file, url=gateway.url)
+    printed = capsys.readouterr().out
+    assert orjson.loads(printed[printed.index("{") :]).keys() == GRAPH.keys()
 
 
 async def test_a_graph_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,9 +101,18 @@ async def test_unknown_classes_are_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert orjson.loads(told.out).keys() == {"1", "2"}
 
 
+async def test_a_damaged_object_info_is_said(tmp_path: Path) -> None:
+    path, info = written(tmp_path / "w.json", FILE), written(tmp_path / "info.json.gz", INFO)
+    data = bytearray(info.read_bytes())
+    data[12:20] = bytes(8)
+    info.write_bytes(data)
+    with pytest.raises(failures.Wrong, match="cannot be read"):
+        await convert(path, object_info=info)
+
+
 async def test_what_is_missing_is_said(tmp_path: Path) -> None:
     path = written(tmp_path / "w.json", FILE)
-    with pytest.raises(failures.Wrong) as told:
+    with pytest.raises(failures.Unreachable, match="no gateway at") as told:
         await convert(path)
     assert told.value.way_out is not None
     assert "--object-info" in told.value.way_out
@@ -101,7 +122,5 @@ async def test_what_is_missing_is_said(tmp_path: Path) -> None:
         await convert(path, object_info=written(tmp_path / "info.json", [1]))
     with pytest.raises(failures.Wrong, match="cannot be read"):
         await convert(path, object_info=tmp_path / "none.json")
-    with pytest.raises(failures.Unreachable):
-        await convert(path, url="http://127.0.0.1:9")
-    with pytest.raises(failures.Unreachable):
+    with pytest.raises(failures.Wrong):
         await convert(path, url="not a url")

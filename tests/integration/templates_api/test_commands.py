@@ -177,10 +177,10 @@ async def test_pipelines_are_added_after_their_steps(
         await template_versions.add([row], place, JSON, name="column", replace=False)
 
 
-async def test_a_pipeline_has_no_graph_to_convert_to(tmp_path: Path) -> None:
+async def test_a_pipeline_has_no_graph_to_convert_to(place: Place, tmp_path: Path) -> None:
     row = living.write(tmp_path, "row.pipeline.toml", '[[steps]]\nname = "a"\ntemplate = "hen"\n')
     with pytest.raises(failures.Wrong, match="is a pipeline: templates in a row"):
-        await template_convert.convert(row, JSON, object_info=None, url=None, allow_unknown=False)
+        await template_convert.convert(row, JSON, object_info=None, place=place, allow_unknown=False)
 
 
 async def test_a_gateways_own_templates_are_checked_by_name(
