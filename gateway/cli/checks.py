@@ -8,14 +8,14 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from gateway import settings
-from gateway.adapters import datadir, gpus, templates
-from gateway.domain import errors
+from gateway.adapters import datadir, gpus, processes, templates
+from gateway.domain import errors, model
 from gateway.settings import Settings
 from gateway.supervisor import comfyui, listening
 
@@ -66,7 +66,7 @@ async def everything(given: Settings) -> list[Finding]:
     findings += [finding async for finding in _storage(given, data)]
     findings += [*_templates(given), *_gpus(given)]
     findings += [finding async for finding in _comfyui(given)]
-    findings += await _workers(given)
+    findings += await _workers(given, () if owner is None else await _running(data), alone=owner is None)
     return [*findings, _nginx()]
 
 
@@ -196,28 +196,56 @@ async def _torch(found: comfyui.Installation) -> Finding:
     return _ok("PyTorch", last)
 
 
-async def _workers(given: Settings) -> list[Finding]:
-    urls = given.workers
-    found = list(await asyncio.gather(*(_worker(url, wanted=True) for url in urls)))
-    if not urls and given.comfyui is None and not given.simulate and given.look_for:
+async def _running(data: datadir.DataDir) -> Sequence[model.WorkerProcess]:
+    """The workers that the gateway of this data directory runs on this machine."""
+    supervisor = processes.Supervisor(data.socket)
+    try:
+        return await supervisor.workers()
+    except errors.Unavailable:  # it starts, or stops
+        return ()
+    finally:
+        await supervisor.close()
+
+
+async def _workers(given: Settings, running: Sequence[model.WorkerProcess], *, alone: bool) -> list[Finding]:
+    """Those of the running gateway and those of the settings; without any, what could become one."""
+    asked = [_own_worker(process) for process in running] + [_worker(url, wanted=True) for url in given.workers]
+    found = list(await asyncio.gather(*asked))
+    if not asked and given.comfyui is None and not given.simulate and given.look_for and alone:
         found.append(await _worker(given.look_for, wanted=False))
+    if not asked and not alone:
+        found.append(_note("worker", "the running gateway has none of its own", "comfy-gateway workers lists all"))
     return found
 
 
-async def _worker(url: str, *, wanted: bool) -> Finding:
+async def _own_worker(process: model.WorkerProcess) -> Finding:
+    if process.pid is None:
+        told = f"{process.id} does not run ({process.failure or 'it is about to be started'})"
+        return _wrong(
+            "worker", told, f"comfy-gateway workers shows why; then comfy-gateway workers restart {process.id}"
+        )
+    return await _worker(process.url, wanted=True, name=process.id)
+
+
+async def _worker(url: str, *, wanted: bool, name: str | None = None) -> Finding:
     from gateway.adapters import comfyui as client
 
+    place = f"{name} at {url}" if name else url
     worker = client.ComfyClient(url, timeouts=client.Timeouts(answer=5.0))
     try:
         facts = await worker.facts()
     except errors.WorkerError as error:
+        told = error.message if url in error.message else f"{url}: {error.message}"
+        if name:
+            way_out = f"it may be starting; comfy-gateway workers restart {name}"
+            return _wrong("worker", f"{name}: {told}", way_out)
         if wanted:
-            return _wrong("worker", f"{url}: {error.message}", "is it started, with --listen, and not firewalled?")
+            return _wrong("worker", told, "is it started, with --listen, and not firewalled?")
         return _note("worker", f"no ComfyUI on {url}", "add workers with --comfyui DIR, --worker URL or --simulate 2")
     finally:
         await worker.close()
     kind = "a simulator of ComfyUI" if facts.simulated else "ComfyUI"
-    return _ok("worker", f"{url}: {kind} {facts.comfyui_version or ''} on {facts.device or 'an unknown device'}")
+    return _ok("worker", f"{place}: {kind} {facts.comfyui_version or ''} on {facts.device or 'an unknown device'}")
 
 
 def _nginx() -> Finding:

@@ -58,10 +58,11 @@ def test_everything_that_is_wrong_is_told_with_the_way_out(tmp_path: Path) -> No
 def test_beside_a_running_gateway(tmp_path: Path) -> None:
     with up(tmp_path, "--simulate", "1") as gateway:
         (worker,) = gateway.workers("idle", 1)
-        status, findings, _ = examined(tmp_path, COMFY_GATEWAY_LOOK_FOR=worker["url"])
+        status, findings, _ = examined(tmp_path)
         assert status == 0
         assert f"process {gateway.process.pid}" in findings["data directory"]["found"]
-        assert "a simulator of ComfyUI" in findings["worker"]["found"]
+        assert f"sim1 at {worker['url']}: a simulator of ComfyUI" in findings["worker"]["found"]
+        assert findings["worker"]["way_out"] is None
 
 
 def test_the_table_for_people(tmp_path: Path) -> None:
