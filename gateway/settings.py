@@ -74,11 +74,10 @@ def _urls(value: object) -> object:
 def _url(value: object) -> object:
     if not isinstance(value, str):
         return value
-    whole = value if "://" in value else f"http://{value}"
-    parts = urlsplit(whole)
+    parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("a worker is the http(s) address of a ComfyUI, as in http://10.0.0.7:8188")
-    return whole.rstrip("/")
+    return value.rstrip("/")
 
 
 def _long_enough(key: SecretStr) -> SecretStr:
@@ -294,7 +293,7 @@ class Settings(_Part):
         None, description="Folder of pictures and uploads; without, `blobs` in the data directory."
     )
     workflows: Paths | None = Field(
-        None, description="Folders of templates, later ones win; without, `./workflows` if it is there."
+        None, description="Folders of templates, later ones win; without, `./workflows`, as soon as it is there."
     )
     api_keys: tuple[ApiKey, ...] = Field((), description="Who may use the gateway: `name:key` or `name@tenant:key`.")
     api_keys_file: Path | None = Field(None, description="File with one API key a line; `#` begins a comment.")
@@ -351,7 +350,7 @@ class Settings(_Part):
 
     @property
     def template_folders(self) -> tuple[Path, ...]:
-        """Folders of templates beside the built-in one."""
+        """Folders of templates beside the built-in one, as they are there now."""
         if self.workflows is not None:
             return self.workflows
         return (Path("workflows"),) if Path("workflows").is_dir() else ()

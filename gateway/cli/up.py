@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -145,6 +146,7 @@ def up(
 
     wanted = settings.load(flags, file=config, environment=os.environ)
     _check_local_workers(flags, wanted)
+    _check_simulators(wanted)
     form = logs.format_of(wanted.log)
     logs.configure(form)
     for stranger in settings.strangers(os.environ):
@@ -158,3 +160,18 @@ def _check_local_workers(flags: Mapping[str, object], wanted: Settings) -> None:
     if idle and wanted.comfyui is None:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise errors.ConfigError(f"{options}: which ComfyUI? Say where its folder is with --comfyui DIR")
+
+
+def _check_simulators(wanted: Settings) -> None:
+    """What the simulators would not take is told now, not by each of them again and again; ConfigError."""
+    if not wanted.simulate:
+        return
+    from gateway.simulator import __main__ as program
+
+    try:
+        words = shlex.split(wanted.simulate_args)
+    except ValueError:
+        return  # the plan tells it
+    complaint = program.complaint(words)
+    if complaint:
+        raise errors.ConfigError(f"--simulate-args: {complaint} (see comfy-gateway simulate --help)")

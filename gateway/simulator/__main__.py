@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from gateway import simulator
 from gateway.simulator.options import CACHES, CARDS, NODE_PACKS, VERSIONS
@@ -43,13 +44,34 @@ def parse(arguments: list[str], *, prog: str = "python -m gateway.simulator") ->
     )
 
 
+class _Telling(argparse.ArgumentParser):
+    """Raises what is wrong instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def complaint(arguments: list[str]) -> str | None:
+    """What is wrong with this command line; None when it would start."""
+    try:
+        _with_options(_Telling(add_help=False)).parse_args(arguments)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="One simulated ComfyUI as a process.",
-        epilog=EXAMPLES.format(prog=prog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return _with_options(
+        argparse.ArgumentParser(
+            prog=prog,
+            description="One simulated ComfyUI as a process.",
+            epilog=EXAMPLES.format(prog=prog),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
     )
+
+
+def _with_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8188, help="port to listen on; 0 takes a free one (default: 8188)")
     parser.add_argument("--dir", type=Path, help="base directory with output, input and temp (default: temporary)")

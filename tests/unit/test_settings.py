@@ -76,11 +76,14 @@ def test_gpus_by_name(given: object, meant: tuple[str, ...]) -> None:
     assert settings.load({"gpus": given}).gpus == meant
 
 
-@pytest.mark.parametrize(
-    ("text", "url"), [("http://a:8188/", "http://a:8188"), ("10.0.0.7:8188", "http://10.0.0.7:8188")]
-)
-def test_worker_addresses_are_evened_out(text: str, url: str) -> None:
-    assert settings.load({"workers": [text]}).workers == (url,)
+def test_worker_addresses_are_evened_out() -> None:
+    assert settings.load({"workers": ["http://a:8188/"]}).workers == ("http://a:8188",)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.7", "10.0.0.7:8188", "gpu1:8188", "ftp://gpu1", "//gpu1:8188"])
+def test_worker_addresses_are_whole(text: str) -> None:
+    with pytest.raises(errors.ConfigError, match=r"workers.*http://10\.0\.0\.7:8188"):
+        settings.load({"workers": [text]})
 
 
 def test_simulators_and_real_workers_never_mix() -> None:
