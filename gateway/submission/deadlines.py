@@ -34,8 +34,8 @@ async def refuse_missed(
         return
     what = "the job" if len(jobs) == 1 else f"the last of the {len(jobs)} jobs"
     message = (
-        f"The deadline of {deadline:.3g} s would be missed: {what} would be number {place} of the queue and done in "
-        f"about {done.p50:.3g} s (nine in ten such by {done.p90:.3g} s)."
+        f"The deadline of {_shown(deadline)} would be missed: {what} would be number {place} of the queue and done in "
+        f"about {_shown(done.p50)} (nine in ten such by {_shown(done.p90)})."
     )
     fault = errors.Fault(reason="deadline_too_soon", message=message, field="deadline_ms")
     details = {
@@ -44,3 +44,7 @@ async def refuse_missed(
         "queue_position": place,
     }
     raise errors.DeadlineTooSoon(message, faults=[fault], details=details)
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.3g} s"

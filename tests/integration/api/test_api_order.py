@@ -90,16 +90,19 @@ async def test_a_priority_changes_while_the_job_waits(api: Api) -> None:
 
 
 async def test_a_deadline_that_would_be_missed_is_refused_with_the_estimate(api: Api) -> None:
-    await api.submit(deadline_ms=60_000)
-    answer = await api.client.post("/api/v2/jobs", json={"workflow": GRAPH, "deadline_ms": 15_000})
+    await api.submit(deadline_ms=12_000_000)
+    answer = await api.client.post("/api/v2/jobs", json={"workflow": GRAPH, "deadline_ms": 3_600_000})
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (422, "deadline_too_soon")
-    assert error["details"]["eta_ms"] == {"p50": 20_000, "p90": 30_000}
-    assert (error["details"]["deadline_ms"], error["details"]["queue_position"]) == (15_000, 2)
-    assert "would be number 2 of the queue" in error["message"]
+    assert error["details"]["eta_ms"] == {"p50": 4_000_000, "p90": 6_000_000}
+    assert (error["details"]["deadline_ms"], error["details"]["queue_position"]) == (3_600_000, 2)
+    assert error["message"] == (
+        "The deadline of 3600 s would be missed: the job would be number 2 of the queue and done in about 4000 s "
+        "(nine in ten such by 6000 s)."
+    )
 
 
 @pytest.fixture
 def expect() -> Any:
-    """Each job takes ten seconds, one after the other."""
-    return lambda _wanted, _sketch, *, position: eta.Eta(p50=10.0 * position, p90=15.0 * position)
+    """Each job takes more than half an hour, one after the other."""
+    return lambda _wanted, _sketch, *, position: eta.Eta(p50=2000.0 * position, p90=3000.0 * position)
