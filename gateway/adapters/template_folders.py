@@ -62,6 +62,8 @@ class TemplateFolders:
         paths = self._named(folder)
         for gone in seen.keys() - paths.keys():
             del seen[gone]
+        if paths is None:
+            return {name: each.found for name, each in seen.items()}
         for name, path in paths.items():
             known = seen.get(name)
             stamps = _stamps(path, known.files if known is not None else frozenset())
@@ -76,10 +78,11 @@ class TemplateFolders:
                     seen[name] = read
         return {name: each.found for name, each in seen.items()}
 
-    def _named(self, folder: Path) -> Mapping[str, Path]:
+    def _named(self, folder: Path) -> Mapping[str, Path] | None:
+        """Its files; None while it cannot be looked into, as when a disk is away: then they are as they were."""
         try:
             return templates.named(folder, defaults_of=self._default_files)
-        except OSError:  # it went, or a disk is away for a moment
+        except FileNotFoundError:
             return {}
 
     def _default_files(self, sidecar: Path) -> frozenset[str]:
