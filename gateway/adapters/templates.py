@@ -138,8 +138,9 @@ def named(folder: Path, *, defaults_of: Callable[[Path], frozenset[str]] | None 
     pipelines = {name_of(path): path for path in everything if path.name.endswith(PIPELINE)}
     paths = [path for path in everything if not path.name.endswith(PIPELINE)]
     # A sidecar without its workflow is told as a broken template, too: its author is looking for it.
-    found = {path.stem: path.with_suffix(".json") for path in paths if path.suffix in {".json", ".toml"}}
-    with_json = {path.stem for path in paths if path.suffix == ".json"}
+    found = {path.stem: path.with_suffix(".json") for path in paths if path.suffix == ".toml"}
+    with_json = {path.stem: path for path in paths if path.suffix.lower() == ".json"}  # `.json` is the last of them
+    found |= with_json
     media = {
         path.stem: path
         for path in reversed(paths)

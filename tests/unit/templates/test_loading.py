@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters import templates
+from gateway.adapters import template_folders, templates
 from gateway.domain import errors
 from gateway.domain.templates import describe, library
 
@@ -94,6 +94,32 @@ def test_files_have_a_limit(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigError, match="does not exist"):
         templates.load(tmp_path / "none")
+
+
+def test_the_suffix_of_a_workflow_may_be_written_large(tmp_path: Path) -> None:
+    write(tmp_path, "FOX.JSON", GRAPH)
+    write(tmp_path, "FOX.toml", b'title = "Fox"')
+    write(tmp_path, "owl.JSON", b"no workflow")
+    write(tmp_path, "owl.json", GRAPH)
+    found = templates.load(tmp_path)
+    assert [(each.name, each.title) for each in found.templates] == [("FOX", "Fox"), ("owl", None)]
+    assert not found.broken
+
+
+def test_a_folder_that_cannot_be_looked_into_keeps_its_templates(tmp_path: Path) -> None:
+    folder, aside = tmp_path / "workflows", tmp_path / "aside"
+    write(folder, "fox.json", GRAPH)
+    files = template_folders.TemplateFolders((folder,))
+    first = files.look().own
+    assert first.keys() == {"fox"}
+    folder.rename(aside)
+    folder.symlink_to(folder)  # a link to itself cannot be followed
+    assert files.look().own == first
+    folder.unlink()
+    aside.rename(folder)
+    assert files.look().own == first
+    folder.rename(aside)
+    assert files.look().own == {}
 
 
 def test_the_library(tmp_path: Path) -> None:
