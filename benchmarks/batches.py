@@ -27,6 +27,10 @@ _WORKERS = 4
 _CLIENTS = 6
 _ALONE_SECONDS = 4.0
 _TEMPLATE = "sdxl"
+_SMALL = {
+    "width": 64,
+    "height": 64,
+}  #: simulators draw real pictures, some before the batch is answered
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,10 +69,10 @@ class _Span:
 async def batches(scale: Scale) -> list[Figure]:
     """Single jobs and the event loop, alone and beside the order of a batch."""
     n = scale.batch
-    inputs = [{"prompt": f"a red fox, number {seed}", "seed": seed} for seed in range(n)]
+    inputs = [{**_SMALL, "prompt": f"a red fox, number {seed}", "seed": seed} for seed in range(n)]
     orders: dict[str, dict[str, Any]] = {
         "a list of inputs": {"inputs": inputs},
-        "one object": {"inputs": {"prompt": "a red fox", "seed": 1}, "n": n},
+        "one object": {"inputs": {**_SMALL, "prompt": "a red fox", "seed": 1}, "n": n},
     }
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as temporary:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 import pytest
 
 from gateway import ports
+from gateway.adapters.store import depth, statements
 from gateway.domain import errors, model
 from tests.contract import store_kit as kit
 
@@ -74,3 +78,35 @@ async def test_shares_and_caps_hold_in_the_claims(store: ports.Store, clock: kit
     slots = await kit.lease(store, "w0", "w1", "w2")
     claims = await kit.claim(store, slots, clock)
     assert sorted(claim.tenant for claim in claims) == [kit.TENANT, kit.TENANT, kit.OTHER]
+
+
+async def test_a_long_queue_is_counted_beside_the_writing(opened: kit.OpenStore, clock: kit.Clock) -> None:
+    one, two = await opened(), await opened()
+    n = depth.LONG
+    await one.jobs.submit([kit.new_job(clock) for _ in range(n)])
+    await two.jobs.submit([kit.new_job(clock)], queue_limit=n + 5)
+    clock.now += depth.FRESH_SECONDS / 2
+    orders = (two.jobs.submit([kit.new_job(clock)], queue_limit=n + 5) for _ in range(8))  # the first has it counted
+    told = await asyncio.gather(*orders, return_exceptions=True)
+    taken = len([jobs for jobs in told if not isinstance(jobs, BaseException)])
+    assert taken <= 4  # what is counted twice for a while may refuse more
+    clock.now += depth.FRESH_SECONDS
+    await two.jobs.submit([kit.new_job(clock) for _ in range(4 - taken)], queue_limit=n + 5)
+    with pytest.raises(errors.QueueFull):
+        await two.jobs.submit([kit.new_job(clock)], queue_limit=n + 5)
+
+
+def test_what_is_queued_while_a_reader_counts_is_counted() -> None:
+    known = depth.Depth(whole=depth.Load(jobs=depth.LONG), tenants={"a": depth.Load(jobs=depth.LONG)}, counted_at=0.0)
+    mine = depth.Load(jobs=1, bytes=10)
+    nothing = cast(statements.Transaction, None)  # it is not asked
+    assert not known.begin(1.0, [])
+    assert known.begin(3.0, [("b", mine)])
+    assert not known.begin(3.0, [])
+    known.add(nothing, "a", mine, depth.Bounds(jobs=depth.LONG + 1), depth.Bounds(), now=9.0)
+    with pytest.raises(errors.QueueFull):
+        known.add(nothing, "a", mine, depth.Bounds(jobs=depth.LONG + 1), depth.Bounds(jobs=0), now=0.5)
+    known.end({"a": depth.Load(jobs=7, bytes=70)}, 3.0)
+    assert known.tenants == {"a": depth.Load(jobs=8, bytes=80), "b": mine}
+    assert (known.whole, known.counted_at) == (depth.Load(jobs=9, bytes=90), 3.0)
+    assert not known.begin(3.1, [])

@@ -3,12 +3,15 @@
 What this process queued since the last count is added to that count; it never falls between counts, so it errs towards
 counting again, not towards a queue that is too long. Several gateways over one database can exceed a bound by what the
 others queued since the last count.
+
+Counting a long queue takes as long as a hundred orders. So it is counted beside the writing, by a reader, before the
+last count is too old; only when that came too late is it counted within an order.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -82,6 +85,8 @@ class Depth:
     whole: Load = field(default_factory=Load)
     tenants: dict[str, Load] = field(default_factory=dict[str, Load])
     counted_at: float = float("-inf")
+    is_full: bool = False  #: for whoever ordered last
+    since: dict[str, Load] | None = None  #: what was queued since a reader was asked to count; None: none was
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(
@@ -94,13 +99,36 @@ class Depth:
             age = now - self.counted_at
             has_room = self._room(tenant, load, overall, theirs)
             again = not has_room and (self.whole.jobs < LONG or age >= AGAIN_SECONDS)
-            if again or not 0 <= age < FRESH_SECONDS:
-                self._count(tx, now)
+            if again or not (0 <= age < FRESH_SECONDS or self.since is not None):
+                self._set(count(tx), now)
                 has_room = self._room(tenant, load, overall, theirs)
+            self.is_full = not has_room
             if not has_room:
                 raise self._full(tenant, load, overall, theirs)
             self.whole += load
             self.tenants[tenant] = self._of(tenant) + load
+            if self.since is not None:
+                self.since[tenant] = self.since.get(tenant, Load()) + load
+
+    def begin(self, now: float, flying: Iterable[tuple[str, Load]]) -> bool:
+        """Whether a reader shall count now; then `end` has to follow. What is `flying`, on its way to the disk, and
+        what is queued from now on is added to what it finds, be it counted twice."""
+        with self.lock:
+            old = (AGAIN_SECONDS if self.is_full else FRESH_SECONDS) / 2
+            if self.since is not None or self.whole.jobs < LONG or 0 <= now - self.counted_at < old:
+                return False
+            self.since = {}
+            for tenant, load in flying:
+                self.since[tenant] = self.since.get(tenant, Load()) + load
+            return True
+
+    def end(self, counted: Mapping[str, Load] | None, now: float) -> None:
+        """What the reader counted, which began at `now`; None: it could not."""
+        with self.lock:
+            since, self.since = self.since or {}, None
+            if counted is not None:
+                names = {*counted, *since}
+                self._set({name: counted.get(name, Load()) + since.get(name, Load()) for name in names}, now)
 
     def _of(self, tenant: str) -> Load:
         return self.tenants.get(tenant, Load())
@@ -108,11 +136,9 @@ class Depth:
     def _room(self, tenant: str, load: Load, overall: Bounds, theirs: Bounds) -> bool:
         return (self.whole + load).fits(overall) and (self._of(tenant) + load).fits(theirs)
 
-    def _count(self, tx: statements.Transaction, now: float) -> None:
-        self.tenants = {}
-        for row in (*tx.execute(_COUNT), *tx.execute(_COUNT_LEFT)):
-            self.tenants[row.tenant] = self._of(row.tenant) + Load(jobs=int(row.jobs), bytes=int(row.bytes))
-        self.whole = sum(self.tenants.values(), Load())
+    def _set(self, counted: Mapping[str, Load], now: float) -> None:
+        self.tenants = dict(counted)
+        self.whole = sum(counted.values(), Load())
         self.counted_at = now
 
     def _full(self, tenant: str, load: Load, overall: Bounds, theirs: Bounds) -> errors.QueueFull:
@@ -122,6 +148,15 @@ class Depth:
         else:
             message, details = f"The queue is full: {_told(self.whole, overall)}.", _details("all", self.whole, overall)
         return errors.QueueFull(message, details=details)
+
+
+def count(tx: statements.Transaction) -> Mapping[str, Load]:
+    """What is queued, by tenant, and what is still to be written of large orders."""
+    counted: dict[str, Load] = {}
+    for row in (*tx.execute(_COUNT), *tx.execute(_COUNT_LEFT)):
+        found = Load(jobs=int(row.jobs), bytes=int(row.bytes))
+        counted[row.tenant] = counted.get(row.tenant, Load()) + found
+    return counted
 
 
 def _told(load: Load, bounds: Bounds) -> str:

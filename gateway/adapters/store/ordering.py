@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -73,22 +73,25 @@ class Ordering:
         self._clock = clock
         self._depth = depth.Depth()
         self._slice = asyncio.Lock()  # between two slices, of whichever orders, everybody else has a turn
-        self._large: set[asyncio.Task[None]] = set()
+        self._flying: dict[str, tuple[str, depth.Load]] = {}  # orders that are being taken
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, jobs: Sequence[model.NewJob], terms: Terms) -> tuple[model.Job, ...]:
         """Queue jobs of one tenant, all or none."""
         now = self._clock()
         small = len(jobs) <= SMALL and sum(len(job.graph) for job in jobs) <= SMALL_BYTES
         ready = self._ready(jobs, terms, now) if small else await asyncio.to_thread(self._ready, jobs, terms, now)
-        if ready.later:
-            await self._in_the_background(self._write_large(ready, terms, now))
+        if terms.bounds and self._depth.begin(now, self._flying.values()):
+            self._start(self._count(now))
+        if ready.later:  # who gives up waiting does not end it
+            await asyncio.shield(self._start(self._write_large(ready, terms, now)))
         else:
             await self._write_first(ready, terms, now, small=small)
         return ready.queued
 
     async def close(self) -> None:
         """Wait until what was taken is written."""
-        await asyncio.gather(*self._large, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _ready(self, jobs: Sequence[model.NewJob], terms: Terms, now: float) -> _Ready:
         needed, keys = _keys(jobs)
@@ -116,10 +119,15 @@ class Ordering:
 
     async def _write_first(self, ready: _Ready, terms: Terms, now: float, *, small: bool = False) -> slices.Turns:
         """Take the order, with its first slice."""
+        order = ready.order
         ask = None if terms.offer is None else functools.partial(terms.offer, ready.needed)
-        turns = await self._submitting(
-            lambda tx: submission.submit(tx, ready.order, self._depth, now=now), ask, quick=small
-        )
+        self._flying[order.id] = order.tenant, order.load
+        try:
+            turns = await self._submitting(
+                lambda tx: submission.submit(tx, order, self._depth, now=now), ask, quick=small
+            )
+        finally:
+            del self._flying[order.id]
         self._known.add(ready.needed)
         terms.written()
         return turns
@@ -147,15 +155,24 @@ class Ordering:
         self._known.add(needed)
         terms.written()
 
-    async def _in_the_background(self, writing: Awaitable[None]) -> None:
-        """Wait for it; who gives up waiting does not end it."""
-        task = asyncio.ensure_future(writing)
-        self._large.add(task)
+    async def _count(self, now: float) -> None:
+        """Count a long queue beside the writing."""
+        counted = None
+        try:
+            counted = await self._run.read(depth.count)
+        except errors.StoreUnavailable as error:
+            _log.warning("queue_not_counted", reason=error.message)
+        finally:
+            self._depth.end(counted, now)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.shield(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._large.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits for it is told; nobody may
 
