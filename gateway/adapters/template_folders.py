@@ -60,10 +60,10 @@ class TemplateFolders:
         first = folder not in self._seen
         seen, stirred = self._seen.setdefault(folder, {}), self._stirred.setdefault(folder, {})
         paths = self._named(folder)
-        for gone in seen.keys() - paths.keys():
-            del seen[gone]
         if paths is None:
             return {name: each.found for name, each in seen.items()}
+        for gone in seen.keys() - paths.keys():
+            del seen[gone]
         for name, path in paths.items():
             known = seen.get(name)
             stamps = _stamps(path, known.files if known is not None else frozenset())
@@ -84,6 +84,8 @@ class TemplateFolders:
             return templates.named(folder, defaults_of=self._default_files)
         except FileNotFoundError:
             return {}
+        except OSError:
+            return None
 
     def _default_files(self, sidecar: Path) -> frozenset[str]:
         stamps = _of_files([sidecar])
