@@ -36,11 +36,6 @@ class Made:
     template: model.Template | None = None
     problem: Problem | None = None
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the template is what its file says now."""
-        return self.template is not None and self.problem is None
-
 
 def wanted_of(name: str, content: records.Content) -> Wanted:
     """What was added over the API under this name; a pipeline's steps mean what their names mean now. What another

@@ -66,16 +66,6 @@ OUTPUT_KINDS: Final = (
 )  # fmt: skip
 
 
-def infer_parameters(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[Parameter, ...]:
-    """The parameters that this graph has, in the order of `roles.ALL`; bounds and choices from the catalog if given."""
-    found = findings(graph, catalog)
-    names = unique(each.role for each in found)
-    return tuple(
-        parameter(graph, catalog, name=name, targets=each.targets, role=each.role)
-        for each, name in zip(found, names, strict=True)
-    )
-
-
 def findings(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[walking.Finding, ...]:
     """What the walk found, in the order of `roles.ALL`, with inputs that should keep the same value joined."""
     return tuple(sorted(_shared(graph, walking.walk(graph, catalog)), key=lambda found: roles.ALL.index(found.role)))

@@ -53,8 +53,12 @@ def text_to_image(**changes: dict[str, Any]) -> Nodes:
     return nodes | {name.lstrip("_"): changed for name, changed in changes.items()}
 
 
+def inferred(graph: graphs.Graph, catalog: object_info.NodeCatalog | None = None) -> tuple[model.Parameter, ...]:
+    return building.build("t", graph, catalog=catalog).parameters
+
+
 def found(nodes: Nodes, catalog: object_info.NodeCatalog | None = None) -> dict[str, list[str]]:
-    parameters = inference.infer_parameters(graphs.parse_graph(nodes), catalog)
+    parameters = inferred(graphs.parse_graph(nodes), catalog)
     return {parameter.name: [str(target) for target in parameter.targets] for parameter in parameters}
 
 
@@ -79,7 +83,7 @@ def test_types_defaults_and_bounds(catalog: object_info.NodeCatalog) -> None:
             parameter.maximum,
             parameter.required,
         )
-        for parameter in inference.infer_parameters(graph, catalog)
+        for parameter in inferred(graph, catalog)
     }
     assert told == {
         "prompt": ("string", "a fox", None, None, False),
@@ -95,7 +99,7 @@ def test_types_defaults_and_bounds(catalog: object_info.NodeCatalog) -> None:
         "batch_size": ("integer", 1, 1, 4096, False),
         "checkpoint": ("model", "a.safetensors", None, None, False),
     }
-    without = {parameter.name: parameter for parameter in inference.infer_parameters(graph)}
+    without = {parameter.name: parameter for parameter in inferred(graph)}
     assert without["sampler"].type == model.ParameterType.STRING
     assert (without["width"].minimum, without["steps"].maximum) == (16, 10_000)
 
@@ -426,7 +430,7 @@ def test_without_a_sampler_names_tell() -> None:
         "width": ["1.model.width"],
         "image": ["2.image"],
     }
-    seed = inference.infer_parameters(graphs.parse_graph(nodes))[1]
+    seed = inferred(graphs.parse_graph(nodes))[1]
     assert seed.maximum == 2**31 - 1  # services seldom take more
 
 
