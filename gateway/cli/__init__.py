@@ -6,9 +6,12 @@ Exit statuses: see `failures`.
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 import gateway
 from gateway.cli import (
@@ -60,11 +63,28 @@ def build() -> typer.Typer:
     return app
 
 
+def command() -> Any:
+    """The whole command line as it is run; its help says types as people do."""
+    whole: Any = get_command(build())
+    _say_types(whole, typer.Context(whole))
+    return whole
+
+
+def _say_types(command: Any, context: typer.Context) -> None:
+    """A flag takes nothing; what is repeated, or has bounds, which stand beside it, is `<str>` or `<int>`."""
+    for each in command.get_params(context):
+        if each.param_type_name == "option" and each.metavar is None:
+            shown = re.sub(r" range|list\[(.*)\]", r"\1", each.display_type(context))
+            each.metavar = "" if each.is_flag else shown.lower()
+    for inner in getattr(command, "commands", {}).values():
+        _say_types(inner, context)
+
+
 def main() -> None:
     """The installed program."""
-    app = build()
+    whole = command()
     try:
-        app()
+        whole()
     except errors.GatewayError as error:
         _tell(error)
         sys.exit(failures.status_of(error))

@@ -16,12 +16,12 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[TEMPLATE]",
-            help="A template's name, or a workflow.json in API format; without one: needs no model.",
+            metavar="TEMPLATE",
+            help="A template's name, or a workflow.json that ComfyUI saved; without one: needs no model.",
         ),
     ] = MODEL_FREE,
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Values of its parameters.", show_default=False)
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", help="Values of its parameters.", show_default=False)
     ] = None,
     *,
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many jobs are measured.")] = 100,

@@ -90,7 +90,7 @@ def why(
 def watch(
     jobs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]…", help="Ids or their ends; none: all that have not ended.", show_default=False),
+        typer.Argument(metavar="ID", help="Ids or their ends; none: all that have not ended.", show_default=False),
     ] = None,
     *,
     url: connection.Url = connection.DEFAULT_URL,
@@ -154,7 +154,7 @@ def retry(
 
 def cancel(
     jobs: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids or their ends.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Ids or their ends.", show_default=False)
     ] = None,
     *,
     batch: Annotated[str | None, typer.Option(metavar="ID", help="A batch, whole.", show_default=False)] = None,

@@ -20,7 +20,7 @@ def run(
         ),
     ],
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Values of its parameters.", show_default=False)
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", help="Values of its parameters.", show_default=False)
     ] = None,
     *,
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many, with the seeds seed, seed + 1, …")] = 1,

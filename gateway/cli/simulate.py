@@ -11,7 +11,7 @@ SETTINGS = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 
 
 def simulate(
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", help="See simulate --help.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="OPTION", help="See simulate --help.")] = None,
 ) -> None:
     """Run one simulated ComfyUI.
 

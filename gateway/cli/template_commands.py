@@ -26,7 +26,7 @@ def register(group: typer.Typer) -> None:
 def add(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="What ComfyUI saved (JSON, PNG, WebP, MP4 …), or a NAME.pipeline.toml."),
+        typer.Argument(metavar="FILE", help="What ComfyUI saved (JSON, PNG, WebP, MP4 …), or a NAME.pipeline.toml."),
     ],
     *,
     name: Annotated[
@@ -67,7 +67,12 @@ def remove(
     api_key: connection.ApiKey = None,
     as_json: connection.Json = False,
 ) -> None:
-    """Remove a template that was added over the API."""
+    """Remove a template that was added over the API; its versions can still be ordered.
+
+    Examples:
+
+        comfy-gateway templates remove portrait
+    """
     from gateway.cli import template_versions
 
     output.run(lambda screen: template_versions.remove(name, (url, api_key), screen), as_json=as_json)

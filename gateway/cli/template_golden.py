@@ -18,7 +18,7 @@ def register(group: typer.Typer) -> None:
 def run_examples(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Templates; none: all that have examples.", show_default=False),
+        typer.Argument(metavar="NAME", help="Templates; none: all that have examples.", show_default=False),
     ] = None,
     *,
     update: Annotated[bool, typer.Option("--update", help="Store what is made as what is right.")] = False,

@@ -98,7 +98,7 @@ def check(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]…",
+            metavar="FILE",
             help="Workflows, pictures that carry one, folders of them, or a gateway's templates; none: ./workflows.",
             show_default=False,
         ),

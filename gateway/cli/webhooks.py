@@ -69,7 +69,7 @@ def show(
 
 def redeliver(
     deliveries: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of deliveries, or their ends.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of deliveries, or their ends.", show_default=False)
     ] = None,
     *,
     dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,

@@ -15,7 +15,7 @@ WorkerId = Annotated[str, typer.Argument(metavar="ID", help="The worker's id.")]
 
 def app() -> typer.Typer:
     """The group of commands; alone it lists."""
-    group = typer.Typer(help="List, add, drain and remove workers; alone it lists.")
+    group = typer.Typer()
     group.callback(invoke_without_command=True)(_alone)
     group.command("list")(list_workers)
     group.command("add")(add)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from gateway import cli
 
@@ -31,7 +30,7 @@ def typed(text: str) -> Iterator[list[str]]:
 
 def unknown(words: list[str]) -> str | None:
     """The first word that the command line does not know, or None."""
-    command: Any = get_command(cli.build())
+    command: Any = cli.command()
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         if words[0] not in command.commands:
             return words[0]

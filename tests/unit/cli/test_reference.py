@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import typer
 from typer.cli import get_docs_for_click
-from typer.main import get_command
 
 from gateway import cli
 from gateway.cli import failures
@@ -31,7 +31,7 @@ Exit statuses:
 
 def page() -> str:
     """The page, from the commands."""
-    command = get_command(cli.build())
+    command = cli.command()
     told = get_docs_for_click(obj=command, ctx=typer.Context(command), name="comfy-gateway")
     body = "\n".join(line.rstrip() for line in told.splitlines() if line != "# `comfy-gateway`").strip()
     statuses = (failures.__doc__ or "").partition("\n\n")[2].rstrip()
@@ -45,9 +45,13 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_command_says_what_it_does_and_how() -> None:
     commands = ("up", "doctor", "demo", "simulate", "run", "batch", "bench", "jobs list", "jobs watch", "jobs cancel")
-    for command in (*commands, "workers add", "templates check"):
+    for command in (*commands, "workers", "workers add", "templates check", "templates remove"):
         section = page().partition(f"`comfy-gateway {command}`\n")[2].partition("\n#")[0]
         assert "Examples:" in section, command
+
+
+def test_types_are_said_as_people_do() -> None:
+    assert not re.findall(r"<bool>|range>|^\$ .*\[\[.*$|^\* `-.*<list\[.*$", page(), re.MULTILINE)
 
 
 if __name__ == "__main__":
