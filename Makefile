@@ -7,7 +7,7 @@ PYTHON ?= python3
 .PHONY: help demo test check format bench chaos conformance templates-report roles-report lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 # The environment is made once and again when a lock file or the project's own metadata changes.
 define make_env

@@ -147,6 +147,7 @@ class Report:
         """The first line."""
         others = [f"{count} {status}" for status, count in self.outcomes.items() if status != "succeeded"]
         told = f"{self.done} jobs of {self.name} in {self.seconds:.1f} s: {self.per_second:.1f} a second"
+        told += f", {self.per_second * 3600:,.0f} an hour"
         return ", ".join([told, *others])
 
 

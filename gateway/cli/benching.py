@@ -61,7 +61,7 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
         _tell_begin(screen, load.name, first, wish.n)
         canceling = asyncio.create_task(run.cancel_all(screen))
         try:
-            async with tallying.shown(tally, screen.err):
+            async with tallying.shown(tally, screen.err, stays=False):
                 await run.all(range(first), [0.0] * first, width=None)
                 numbers = range(first, first + wish.n)
                 seen = await run.all(numbers, gaps(wish.rate, wish.n), width=wish.width)

@@ -83,7 +83,8 @@ def _data(data: datadir.DataDir, owner: int | None) -> Finding:
     if not os.access(data.path, os.W_OK | os.X_OK):
         return _wrong("data directory", f"{data.path} cannot be written", "mend its owner, or choose --data-dir")
     if owner is not None:
-        return _note("data directory", f"{data.path}, in use by a running gateway (process {owner})")
+        told = f"{data.path}, in use by a running gateway (process {owner})"
+        return _note("data directory", told, "its flags are not known here: the settings below are this command's")
     return _ok("data directory", f"{data.path}, free")
 
 

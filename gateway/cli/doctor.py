@@ -76,9 +76,10 @@ def doctor(
 
 def _print_table(found: list[Finding], settings: Iterable[tuple[str, str]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from gateway.cli import output
 
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     for finding in found:
@@ -87,7 +88,7 @@ def _print_table(found: list[Finding], settings: Iterable[tuple[str, str]]) -> N
         if finding.way_out:
             told.append(f"\n→ {finding.way_out}", style="bold" if finding.state == "wrong" else "dim")
         table.add_row(Text(sign, style=colour), finding.name, told)
-    console = Console()
+    console = output.console(stderr=False)
     console.print(table)
     console.print("Settings", style="bold")
     for name, value in settings:

@@ -110,13 +110,20 @@ async def why(job_id: str, url: str, api_key: str | None, screen: output.Screen)
     if screen.as_json:
         screen.json(placement)
         return
-    where = f" on {placement['worker']}" if placement.get("worker") and placement["status"] != "queued" else ""
-    screen.out.print(output.plain(f"{placement['status']}{where}: {placement['reason']}"))
+    screen.out.print(output.plain(placed(placement, ended=job.ended)))
     if placement.get("queue_position"):
         screen.out.print(output.plain(f"position {placement['queue_position']} in the queue"))
     expected = placement.get("eta")
     if expected:
         screen.out.print(output.plain(f"expected at {expected['p50']}, by {expected['p90']} at nine in ten"))
+
+
+def placed(placement: Mapping[str, Any], *, ended: bool) -> str:
+    """Where it is, or was, and why: the reason speaks of the moment in which it was given to the worker."""
+    status, worker, reason = (placement.get(key) for key in ("status", "worker", "reason"))
+    if not worker or status == "queued":
+        return f"{status}: {reason}"
+    return f"{status}; it was given to {worker}: {reason}" if ended else f"{status} on {worker}: {reason}"
 
 
 def _facts(job: shapes.Job) -> RenderableType:

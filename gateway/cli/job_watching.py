@@ -107,7 +107,8 @@ async def _cancel_queue(gateway: client.Gateway, wish: Cancel, screen: output.Sc
         screen.json(met)
         return
     if not met["canceled"] and not met["canceling"]:
-        screen.note("Nothing is queued.")
+        whose = "of everybody" if wish.everybody else f"of {wish.tenant}" if wish.tenant else "of yours"
+        screen.note(f"Nothing {whose} is queued{' or running' if wish.running else ''}.")
         return
     asked = f", {met['canceling']} that run were asked to stop" if met["canceling"] else ""
     screen.out.print(output.plain(f"{met['canceled']} canceled{asked}"))

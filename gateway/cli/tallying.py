@@ -109,8 +109,9 @@ def summary(tally: Tally, out: Path) -> str:
 
 
 @asynccontextmanager
-async def shown(tally: Tally, console: Console) -> AsyncGenerator[None]:
-    """How far it is, on the screen, while the block runs: a bar on a terminal, a line now and then elsewhere."""
+async def shown(tally: Tally, console: Console, *, stays: bool = True) -> AsyncGenerator[None]:
+    """How far it is, on the screen, while the block runs: a bar on a terminal, a line now and then elsewhere. `stays`:
+    the bar is left there at the end, where nothing else tells the figures."""
     if not console.is_terminal:
         telling = asyncio.create_task(_every(_LINE_SECONDS, lambda: console.print(output.plain(tally.words))))
         try:
@@ -120,7 +121,7 @@ async def shown(tally: Tally, console: Console) -> AsyncGenerator[None]:
         return
     from rich.live import Live
 
-    with Live(console=console, auto_refresh=False, get_renderable=lambda: render(tally)) as screen:
+    with Live(console=console, auto_refresh=False, get_renderable=lambda: render(tally), transient=not stays) as screen:
         drawing = asyncio.create_task(_every(_FRAME_SECONDS, screen.refresh))
         try:
             yield

@@ -92,7 +92,7 @@ def _day(time: str) -> str:
 
 
 def _said(name: str, alias: Mapping[str, Any]) -> str:
-    tried = f", {alias['share']:.4g} of the orders get {alias['candidate']}" if alias["candidate"] else ""
+    tried = f", {alias['share'] * 100:.4g}% of the orders get {alias['candidate']}" if alias["candidate"] else ""
     return f"{name}@{alias['alias']} is {alias['version']}{tried}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import types
 from collections.abc import Mapping
 from typing import Any, Final
@@ -37,10 +39,22 @@ _SAYINGS: Final[Mapping[str, str]] = types.MappingProxyType(
     }
 )
 
+_LONGEST: Final = 100  #: of a word that is compared
+
 
 def said(problem: Mapping[str, Any]) -> str:
     """The problem (of `ValidationError.errors()`, its context included) as people read it, without its place."""
     saying = _SAYINGS.get(problem["type"])
     if saying is None:
         return str(problem["msg"]).removeprefix("Value error, ")
-    return saying.format(**problem.get("ctx", {}))
+    return saying.format(**problem.get("ctx", {})) + _meant(problem)
+
+
+def _meant(problem: Mapping[str, Any]) -> str:
+    """`; did you mean 'x'?` for the nearest of the words that may stand there, or nothing."""
+    given: object = problem.get("input")
+    if problem["type"] not in {"enum", "literal_error"} or not isinstance(given, str):
+        return ""
+    words = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
+    near = difflib.get_close_matches(given[:_LONGEST], words, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -63,6 +63,8 @@ async def inspect(folder: Path, python: Path | None, extra: str) -> Installation
 
 def _folder(folder: Path) -> Path:
     where = folder.expanduser().absolute()
+    if not where.is_dir():
+        raise errors.ConfigError(f"there is no folder {where} for --comfyui")
     if not (where / "main.py").is_file():
         raise errors.ConfigError(f"{where} is not a ComfyUI folder: it has no main.py")
     return where

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.acceptance.program import COMMAND, Running, call, environment, up
+from tests.acceptance.program import COMMAND, Running, call, environment, until, up
 
 HARBOUR = Path(__file__).parents[2] / "workflows" / "assets" / "harbour.png"
 QUICK = ("steps=2", "width=128", "height=128")
@@ -184,6 +184,17 @@ def test_errors_are_json_too(tmp_path: Path) -> None:
         assert done.returncode == 2, words
         assert json.loads(done.stdout)["error"]["message"], words
         assert done.stderr == "", words
+
+
+def test_a_canceled_job_was_given_to_a_worker_whatever_that_does_now(there: Mapping[str, str], tmp_path: Path) -> None:
+    (job,) = answer(call(tmp_path, "run", "sd15", "prompt=x", "--no-wait", "--json", *LONG, more=there))["jobs"]
+    job_id = job["id"]
+    until(lambda: "running on" in call(tmp_path, "jobs", "why", job_id, more=there).stdout, "the job to run")
+    assert call(tmp_path, "jobs", "cancel", job_id, more=there).returncode == 0
+    said = "canceled; it was given to sim"
+    until(lambda: call(tmp_path, "jobs", "why", job_id, more=there).stdout.startswith(said), "its end")
+    nothing = call(tmp_path, "jobs", "cancel", "--all-queued", "--running", more=there)
+    assert (nothing.returncode, nothing.stderr.strip()) == (0, "Nothing of yours is queued or running.")
 
 
 def test_without_a_gateway_there_is_a_way_out(tmp_path: Path) -> None:

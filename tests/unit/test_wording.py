@@ -25,6 +25,7 @@ CASES = [
     (list[int], 7, "must be a list"),
     (dict[str, int], 7, "must be an object"),
     (Literal["a", "b"], "c", "must be one of 'a' or 'b'"),
+    (Literal["integer", "choice"], "chioce", "must be one of 'integer' or 'choice'; did you mean 'choice'?"),
     (pydantic.Field(ge=1), 0, "must be at least 1"),
     (pydantic.Field(le=100), 101, "must be at most 100"),
     (pydantic.Field(gt=0), 0, "must be more than 0"),

@@ -61,6 +61,10 @@ async def test_adding_naming_trying_and_taking_back(
     assert (listed["serves"], listed["latest"]) == (added["version"], second["version"])
     await template_versions.offer("fox", None, None, place, JSON, alias="stable")
     assert told(capsys)["candidate"] is None
+    await template_versions.offer("fox", "latest", "12.5%", place, output.Screen(), alias="stable")
+    assert "12.5% of the orders get" in capsys.readouterr().out
+    await template_versions.offer("fox", None, None, place, JSON, alias="stable")
+    capsys.readouterr()
     await template_versions.point("fox", "stable", second["version"][:6], place, JSON)
     capsys.readouterr()
     await template_versions.roll_back("fox", "stable", place, JSON)

@@ -99,3 +99,8 @@ def test_numbers_begin_at_their_value_or_default_and_only_seeds_anywhere() -> No
     drawn = {workload.Count.of(width, drawn=True).at(0) for _ in range(8)}
     assert len(drawn) > 1
     assert min(drawn) >= 64
+
+
+def test_one_pace_is_told_in_both_units() -> None:
+    told = bench_figures.report("sdxl", [seen(number, 0.5) for number in range(2)]).sentence
+    assert told == "2 jobs of sdxl in 0.5 s: 4.0 a second, 14,400 an hour"

@@ -46,3 +46,16 @@ def test_an_error_tells_programs_what_it_knows(capsys: pytest.CaptureFixture[str
         "message": "late",
         "details": {"faults": [], "way_out": "wait", "job_ids": ["1", "2"]},
     }
+
+
+def test_lines_of_a_pipe_end_where_their_text_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = output.Screen()
+    made = output.table("name", "", right=[""])
+    made.add_row("a long name", "1")
+    made.add_row("b", "")
+    screen.out.print(made)
+    screen.note("beside it")
+    printed = capsys.readouterr()
+    assert [line for line in printed.out.splitlines() if line != line.rstrip()] == []
+    assert printed.out.splitlines()[0] == "name"
+    assert printed.err == "beside it\n"
