@@ -51,7 +51,7 @@ def test_every_command_says_what_it_does_and_how() -> None:
 
 
 def test_types_are_said_as_people_do() -> None:
-    assert not re.findall(r"<bool>|range>|^\$ .*\[\[.*$|^\* `-.*<list\[.*$", page(), re.MULTILINE)
+    assert not re.findall(r"<bool>|^\$ .*\[\[.*$|^\* `-[^`]*(?:range|<list).*$", page(), re.MULTILINE)
 
 
 if __name__ == "__main__":
