@@ -384,7 +384,7 @@ class Outgoing(Protocol):
 class Pipelines(Protocol):
     """Jobs that are made of steps, and who leads them on."""
 
-    async def take(self, *, owner: str, seconds: float) -> Mapping[model.JobId, moves.Plan]:
+    async def take(self, *, owner: str, seconds: float) -> Sequence[model.JobId]:
         """The pipelines that have not ended and are `owner`'s for so long now: its own, and those of an owner whose
         time is up by the database's clock."""
         ...

@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 _log = structlog.get_logger("gateway.pipelines")
 _OWN_SECONDS: Final = 30.0  #: that a pipeline is ours each time we say so
 _LOOK_SECONDS: Final = 5.0  #: between looks when nothing is heard
+_AT_ONCE: Final = 16  #: pipelines that are looked at in the same moment, of thousands that were ordered together
 _AGAIN_SECONDS: Final = 1.0  #: before what a store that is away refused is tried again
 _BUSY: Final = (errors.StoreUnavailable, errors.QueueFull, errors.TemplateWaiting)  #: the same may go well later
 
@@ -50,6 +51,7 @@ class Leader:
         self._ties = known
         self._tasks: dict[model.JobId, asyncio.Task[None]] = {}
         self._rung = rung
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> None:
         """Lead them on until cancelled."""
@@ -66,24 +68,26 @@ class Leader:
 
     async def _take(self, group: asyncio.TaskGroup) -> None:
         held = await self._ties.store.take(owner=self._ties.owner, seconds=_OWN_SECONDS)
-        for job_id in self._tasks.keys() - held.keys():
+        for job_id in self._tasks.keys() - set(held):
             self._tasks[job_id].cancel()
-        for job_id, plan in held.items():
-            if job_id not in self._tasks:
-                task = self._tasks[job_id] = group.create_task(self._lead(job_id, plan))
-                task.add_done_callback(lambda _, job_id=job_id: self._tasks.pop(job_id, None))
+        for job_id in [job_id for job_id in held if job_id not in self._tasks]:
+            task = self._tasks[job_id] = group.create_task(self._lead(job_id))
+            task.add_done_callback(lambda _, job_id=job_id: self._tasks.pop(job_id, None))
+            await asyncio.sleep(0)  # a batch may be thousands of them, and others wait
 
-    async def _lead(self, job_id: model.JobId, plan: moves.Plan) -> None:
-        parent = await _patiently(lambda: self._ties.store.job(job_id))
-        if parent is None:
+    async def _lead(self, job_id: model.JobId) -> None:
+        led = await _patiently(lambda: self._found(job_id))
+        if led is None:
             return
-        led = _Led(parent=parent, plan=plan)
+        parent = led.parent
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_drop, led)
             self._hear(led, parent.id, None, stack)
             while True:
                 try:
-                    if await self._step(led, stack):
+                    async with self._turns:
+                        is_over = await self._step(led, stack)
+                    if is_over:
                         return
                 except _BUSY as error:
                     _log.info("pipeline_waits", job=job_id, reason=error.message)
@@ -94,6 +98,11 @@ class Leader:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_SECONDS):
                         await led.changed.wait()
+
+    async def _found(self, job_id: model.JobId) -> _Led | None:
+        async with self._turns:
+            parent, plan = await self._ties.store.job(job_id), await self._ties.store.plan(job_id)
+        return None if parent is None or plan is None else _Led(parent=parent, plan=plan)
 
     async def _give_up(self, led: _Led, error: Exception) -> None:
         broken = _broken(f"the gateway failed: {type(error).__name__}: {error}")

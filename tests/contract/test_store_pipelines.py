@@ -41,10 +41,10 @@ async def test_a_pipeline_begins_with_its_order_and_no_worker_claims_it(store: p
 
 async def test_one_owner_leads_it_on_until_its_time_is_up(store: ports.Store, clock: kit.Clock) -> None:
     job = await ordered(store, clock, "one")
-    assert await store.pipelines.take(owner="two", seconds=60) == {}
-    assert await store.pipelines.take(owner="one", seconds=-1) == {job.id: PLAN}
-    assert await store.pipelines.take(owner="two", seconds=60) == {job.id: PLAN}
-    assert await store.pipelines.take(owner="one", seconds=60) == {}
+    assert await store.pipelines.take(owner="two", seconds=60) == []
+    assert await store.pipelines.take(owner="one", seconds=-1) == [job.id]
+    assert await store.pipelines.take(owner="two", seconds=60) == [job.id]
+    assert await store.pipelines.take(owner="one", seconds=60) == []
 
 
 async def test_steps_are_found_by_name_and_listed_apart(store: ports.Store, clock: kit.Clock) -> None:
@@ -91,7 +91,7 @@ async def test_it_ends_once_with_the_outputs_of_its_steps(store: ports.Store, cl
     handed_out = dataclasses.replace(output, asset=dataclasses.replace(output.asset, job_id=parent.id))
     assert (job.status, job.outputs, job.execution_ms) == (JobStatus.SUCCEEDED, (handed_out,), 2000)
     assert await store.pipelines.end(parent.id, end, at=clock.now) is None
-    assert await store.pipelines.take(owner="one", seconds=60) == {}
+    assert await store.pipelines.take(owner="one", seconds=60) == []
     assert (await store.assets.get(kit.TENANT, made.asset.id)).job_id == parent.id
 
 

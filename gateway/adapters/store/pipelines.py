@@ -6,7 +6,7 @@ it. Whoever owns a pipeline leads it on; what an owner that died had is taken ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -32,7 +32,7 @@ _TAKE: Final = (
         sa.or_(_pipelines.c.owner == sa.bindparam("b_owner"), _pipelines.c.owned_until < engines.db_now()),
     )
     .values(owner=sa.bindparam("b_owner"), owned_until=engines.db_now() + sa.bindparam("seconds", type_=sa.Double))
-    .returning(_pipelines.c.job_id, _pipelines.c.plan)
+    .returning(_pipelines.c.job_id)
 )
 _PLAN: Final = sa.select(_pipelines.c.plan).where(_pipelines.c.job_id == sa.bindparam("id"))
 _STEPS: Final = (
@@ -64,11 +64,11 @@ class Pipelines:
         self._run = run
         self._bell = bell
 
-    async def take(self, *, owner: str, seconds: float) -> Mapping[model.JobId, moves.Plan]:
+    async def take(self, *, owner: str, seconds: float) -> Sequence[model.JobId]:
         """The pipelines that have not ended and are `owner`'s for so long now."""
         values = {"b_owner": owner, "seconds": seconds}
         found = await self._run.write(lambda tx: tx.execute(_TAKE, values).all())
-        return {model.JobId(row.job_id): moves.Plan.from_dict(row.plan) for row in found}
+        return [model.JobId(row.job_id) for row in found]
 
     async def plan(self, job_id: str) -> moves.Plan | None:
         """A pipeline's plan; None for any other job."""

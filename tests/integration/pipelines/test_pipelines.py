@@ -161,6 +161,18 @@ async def test_progress_is_one_and_a_cancel_ends_all(
     assert [step["status"] for step in ended["steps"]] == ["canceled"]
 
 
+async def test_a_batch_of_more_than_are_looked_at_at_once_ends(
+    start_gateway: Start, session: aiohttp.ClientSession, folder: Path
+) -> None:
+    (folder / "two.pipeline.toml").write_text(TWO.format(more=""))
+    gateway = await start_gateway(workers=2, workflows=(folder,))
+    body = {"template": "two", "inputs": {"seconds": 0.0}, "n": 40}
+    async with session.post(f"{gateway.url}/v1/batches", json=body) as answer:
+        batch = await answer.json()
+    ended = await until(session, f"{gateway.url}{batch['urls']['self']}", lambda found: found["finished"])
+    assert ended["counts"]["succeeded"] == 40
+
+
 async def until(session: aiohttp.ClientSession, url: str, holds: Any) -> dict[str, Any]:
     """The job once it is like that."""
     async with asyncio.timeout(30):
