@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LOOK_THROUGH = 1000  #: of the newest jobs, for one whose id ends so
 _LONGEST_VALUE = 300
+_NARROW = 60  #: columns in which a listing has no room for all that it tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +61,18 @@ async def listing(wish: Wish, url: str, api_key: str | None, screen: output.Scre
     if screen.as_json:
         screen.json({"jobs": [job.raw for job in jobs]})
     elif jobs:
-        screen.out.print(_listing_table(jobs, now=time.time()))
+        screen.out.print(table(jobs, now=time.time(), width=screen.out.width))
     else:
         screen.note("There are no such jobs.")
 
 
-def _listing_table(jobs: Sequence[shapes.Job], *, now: float) -> RenderableType:
+def table(jobs: Sequence[shapes.Job], *, now: float, width: int) -> RenderableType:
+    """The jobs, one a row. On a very narrow screen: what tells one from the other, whole."""
+    names = ("id", "status", "what", *(("worker", "files", "took", "age") if width >= _NARROW else ()))
     keep = ["id", "status", "worker", "age", "took"]
-    table = output.table(
-        "id", "status", "what", "worker", "files", "took", "age", right=["files", "took", "age"], keep=keep
-    )
+    made = output.table(*names, right=["files", "took", "age"], keep=keep)
     for job in jobs:
-        table.add_row(
+        cells = (
             output.plain(shapes.short(job.id)),
             output.plain(job.status, style=shapes.STYLES.get(job.status, "")),
             output.plain(_what(job)),
@@ -80,7 +81,8 @@ def _listing_table(jobs: Sequence[shapes.Job], *, now: float) -> RenderableType:
             output.duration(job.seconds),
             output.duration(now - shapes.epoch(job.raw["created_at"])),
         )
-    return table
+        made.add_row(*cells[: len(names)])
+    return made
 
 
 def _what(job: shapes.Job) -> str:

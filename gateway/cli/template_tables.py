@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _FIRST_WORDS = 60
 _FIRST_PARAMETERS = 4
+_FIRST_CHOICES = 4
+_ROOMY = 100  #: columns in which a parameter's description has one, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +124,15 @@ def show(about: Mapping[str, Any], screen: output.Screen, *, orders: Sequence[st
     if about.get("inferred") and not written:
         out.print(output.plain("The parameters were found in the graph; --write writes them as a file.", style="dim"))
     out.print()
-    out.print(_parameter_table(about["parameters"]))
+    out.print(_parameter_table(about["parameters"], out.width))
     out.print()
+    below = [line for each in about["parameters"] if (line := _below(each, out.width))]
+    for line in below:
+        out.print(output.plain(line, style="dim"))
+    if below:
+        out.print()
     for line in _needs(about):
-        out.print(output.plain(line))
+        out.print(output.plain(line), soft_wrap=True)  # URLs are whole, so that they can be copied
     for each in about.get("examples") or ():
         out.print(output.plain(f"Example {each['name']}: {_told(about, each['inputs'])}", style="dim"))
         files = _files(about, each["inputs"])
@@ -134,15 +141,29 @@ def show(about: Mapping[str, Any], screen: output.Screen, *, orders: Sequence[st
     out.print(output.plain(f"Order one: {', then '.join(orders or (example(about),))}", style="dim"))
 
 
-def _parameter_table(parameters: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = output.table("parameter", "type", "default", "takes", "what it is", keep=["parameter", "type"])
+def _parameter_table(parameters: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
+    described = ("what it is",) if width >= _ROOMY else ()
+    table = output.table("parameter", "type", "default", "takes", *described, keep=["parameter", "type"])
     for each in parameters:
-        cells = (each["name"], each["type"], _default(each), _range(each), each.get("description") or each.get("title"))
-        table.add_row(*(output.plain(str(cell or "")) for cell in cells))
+        cells = (each["name"], each["type"], _default(each, width), _range(each), _described_as(each))
+        table.add_row(*(output.plain(str(cell or "")) for cell in cells[: 4 + len(described)]))
     return table
 
 
-def _default(parameter: Mapping[str, Any]) -> str:
+def _below(parameter: Mapping[str, Any], width: int) -> str | None:
+    """What the table has no room for: all choices of many, and on a narrow screen what the parameter is."""
+    choices = list(map(str, parameter.get("choices") or ()))
+    cut = f"takes {', '.join(choices)}" if len(choices) > _FIRST_CHOICES else ""
+    told = str(_described_as(parameter) or "") if width < _ROOMY else ""
+    words = " ".join(part for part in (told, f"It {cut}." if told and cut else cut) if part)
+    return f"{parameter['name']}: {words}" if words else None
+
+
+def _described_as(parameter: Mapping[str, Any]) -> object:
+    return parameter.get("description") or parameter.get("title")
+
+
+def _default(parameter: Mapping[str, Any], width: int) -> str:
     if parameter.get("required"):
         return "(required)"
     if parameter.get("default_file"):
@@ -151,13 +172,16 @@ def _default(parameter: Mapping[str, Any]) -> str:
         return "(drawn)"
     default = parameter.get("default")
     text = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-    return text if len(text) <= _FIRST_WORDS else f"{text[:_FIRST_WORDS]}…"
+    longest = max(_FIRST_WORDS, width - _ROOMY)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _range(parameter: Mapping[str, Any]) -> str:
-    choices = parameter.get("choices")
+    choices = list(map(str, parameter.get("choices") or ()))
+    if len(choices) > _FIRST_CHOICES:
+        return f"one of {len(choices)}, see below"
     if choices:
-        return ", ".join(map(str, choices))
+        return ", ".join(choices)
     low, high = (_number(parameter.get(name)) for name in ("minimum", "maximum"))
     if low and high:
         return f"{low} to {high}"

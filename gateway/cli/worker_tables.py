@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _LOOK_SECONDS = 1.0
+_NARROW = 60  #: columns in which the table has no room for all that it tells
 _DEVICE = re.compile(r"(?:cuda:\d+ )?(.*?)(?: : \w+)?")  #: ComfyUI says `cuda:0 NVIDIA L4 : cudaMallocAsync`
 _STYLES: Mapping[str, str] = {
     "idle": "green",
@@ -44,7 +45,7 @@ async def listing(url: str, api_key: str | None, screen: output.Screen, *, watch
             if screen.as_json:
                 screen.json({"workers": workers}, lines=watch)
             else:
-                screen.out.print(table(workers, now=time.time()))
+                screen.out.print(table(workers, now=time.time(), width=screen.out.width))
             if not watch:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
@@ -55,32 +56,31 @@ async def _live(gateway: client.Gateway, screen: output.Screen) -> None:
 
     with Live(console=screen.out, auto_refresh=False) as view:
         while True:
-            view.update(table(await gateway.workers(), now=time.time()), refresh=True)
+            view.update(table(await gateway.workers(), now=time.time(), width=screen.out.width), refresh=True)
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-def table(workers: Sequence[Mapping[str, Any]], *, now: float) -> RenderableType:
-    """The workers, one a row; below, what is wrong with those that take no work."""
+def table(workers: Sequence[Mapping[str, Any]], *, now: float, width: int) -> RenderableType:
+    """The workers, one a row, on a very narrow screen only what they do; below, what is wrong with those that take no
+    work."""
     from rich.console import Group
 
     if not workers:
         return output.plain("No workers. Add one with: comfy-gateway workers add http://127.0.0.1:8188", style="yellow")
-    made = output.table(
-        *("worker", "state", "GPU", "job", "loaded", "done", "restarts"),
-        right=["done", "restarts"],
-        keep=["worker", "state"],
-    )
+    names = ("worker", "state", "job", *(("GPU", "loaded", "done", "restarts") if width >= _NARROW else ()))
+    made = output.table(*names, right=["done", "restarts"], keep=["worker", "state"])
     for worker in workers:
         state = str(worker["state"])
-        made.add_row(
+        cells = (
             output.plain(str(worker["id"])),
             output.plain(state, style=_STYLES.get(state, "")),
-            output.plain(_gpu(worker)),
             output.plain("\n".join(_job(job, now) for job in worker.get("jobs") or ())),
+            output.plain(_gpu(worker)),
             output.plain("\n".join(PurePath(file).stem for file in worker.get("loaded") or ()), style="dim"),
             str(worker.get("jobs_done", 0)),
             str(worker.get("restarts", 0)),
         )
+        made.add_row(*cells[: len(names)])
     troubles = [each for worker in workers for each in _troubles(worker)]
     return Group(made, "", *troubles) if troubles else made
 

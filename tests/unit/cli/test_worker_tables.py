@@ -32,11 +32,11 @@ AWAY: dict[str, Any] = {
 
 def drawn(*workers: dict[str, Any], width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(worker_tables.table(workers, now=0.0))
+    Console(file=out, width=width, color_system=None).print(worker_tables.table(workers, now=0.0, width=width))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("width", [40, 80, 200])
 def test_what_is_wrong_stands_below_the_table_in_one_line(width: int) -> None:
     lines = drawn(WORKER, {**AWAY, "log_tail": "one\ntwo"}, width=width)
     below = lines[lines.index("") + 1 :]
@@ -48,3 +48,9 @@ def test_what_is_wrong_stands_below_the_table_in_one_line(width: int) -> None:
 
 def test_what_was_wrong_with_a_worker_that_works_again_is_not_told() -> None:
     assert "" not in drawn({**AWAY, "state": "idle"}, width=120)
+
+
+def test_a_very_narrow_screen_has_what_they_do() -> None:
+    lines = drawn(WORKER, AWAY, width=40)
+    assert lines[0].split() == ["worker", "state", "job"]
+    assert [line.split() for line in lines[2:4]] == [["gpu0", "idle"], ["127.0.0.1:9199", "unreachable"]]
