@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -32,9 +33,10 @@ def configure(form: Format, *, stream: TextIO | None = None, quiet: bool = False
         structlog.processors.TimeStamper(fmt="iso" if form == "json" else "%H:%M:%S", utc=form == "json"),
         _plain,
     ]
+    rendering = _rendering(form, target)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=_logger,
+        processors=[*shared, *rendering],
+        logger_factory=lambda *_: _Lines(target),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -42,7 +44,7 @@ def configure(form: Format, *, stream: TextIO | None = None, quiet: bool = False
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(form, target)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
     root = logging.getLogger()
@@ -52,18 +54,19 @@ def configure(form: Format, *, stream: TextIO | None = None, quiet: bool = False
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class _Logger(logging.Logger):
-    """Lines say what happened, not where in the code: looking that up would cost more than the line itself."""
+class _Lines:
+    """Our own lines, straight to where they go: on the way of every job, `logging` would cost more than the line."""
 
-    def findCaller(self, stack_info: bool = False, stacklevel: int = 1) -> tuple[str, int, str, str | None]:  # noqa: N802
-        """No place."""
-        return "", 0, "", None
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
+    def msg(self, line: str) -> None:
+        """Write a line. What cannot be written (a full disk, a reader that is gone) is no reason to stop working."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
-def _logger(*names: Any) -> logging.Logger:
-    logger = _Logger(*names[:1] or ("gateway",))
-    logger.parent = logging.getLogger()
-    return logger
+    debug = info = warning = error = critical = exception = msg
 
 
 def _rendering(form: Format, target: TextIO) -> list[structlog.typing.Processor]:

@@ -17,6 +17,7 @@ import structlog
 import tenacity
 
 from gateway import assets, ports
+from gateway.dispatch import trying
 from gateway.domain import errors, model
 from gateway.domain.comfy import graph, history
 
@@ -113,17 +114,18 @@ class Collector:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fetch(self, item: Item, index: int) -> model.NewOutput:
-        retry = tenacity.AsyncRetrying(
+        return await trying.patiently(
+            lambda: self._fetch_once(item, index), errors.StoreUnavailable, self._while_wanted
+        )
+
+    def _while_wanted(self) -> tenacity.AsyncRetrying:
+        return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
             stop=lambda _: self.canceled(),  # for as long as it takes: nothing new is claimed meanwhile
             wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
             before_sleep=self._log_waiting,
             reraise=True,
         )
-        async for attempt in retry:
-            with attempt:
-                return await self._fetch_once(item, index)
-        raise AssertionError("tenacity re-raises the last error")
 
     def _log_waiting(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 1:
@@ -149,16 +151,9 @@ class Collector:
             return output
 
     async def _fetch_file(self, file: history.OutputFile, name: str, index: int) -> model.NewOutput:
-        retry = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(errors.WorkerError),
-            stop=tenacity.stop_after_attempt(4),
-            wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
-            reraise=True,
+        return await trying.patiently(
+            lambda: self._keep(file.node, name, index, self.client.view(file)), errors.WorkerError, _a_few_times
         )
-        async for attempt in retry:
-            with attempt:
-                return await self._keep(file.node, name, index, self.client.view(file))
-        raise AssertionError("tenacity re-raises the last error")
 
     async def _keep(
         self, node: str, name: str, index: int, chunks: AsyncIterator[bytes], *, text: bool = False
@@ -174,6 +169,15 @@ class Collector:
             chunks=chunks,
             text=text,
         )
+
+
+def _a_few_times() -> tenacity.AsyncRetrying:
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(errors.WorkerError),
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5),
+        reraise=True,
+    )
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -7,13 +7,14 @@ a worker finished is not forgotten because the gateway stops at that moment.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 import tenacity
 
-from gateway.dispatch import attempt, fleet, link, room, tools
+from gateway.dispatch import attempt, fleet, link, room, tools, trying
 from gateway.domain import errors, model
 from gateway.domain.states import JobStatus, Outcome
 
@@ -140,15 +141,10 @@ class Driver:
 
     async def _settle(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending) -> None:
         """Write an attempt's end, however long the store needs to come back."""
-        patient = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
-            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5),
-        )
+        settle = functools.partial(self.tools.queue.settle, run.id, ending)
         try:
-            async for again in patient:
-                with again:
-                    job = await self.tools.queue.settle(run.id, ending)
-                    self._settled(member, run, ending, job)
+            job = await trying.patiently(settle, errors.StoreUnavailable, _for_ever)
+            self._settled(member, run, ending, job)
         except errors.LeaseLost as error:
             _log.warning("settle_fenced", job=run.claim.job_id, attempt=run.id, reason=error.message)
         finally:
@@ -157,7 +153,8 @@ class Driver:
 
     def _settled(self, member: fleet.Member, run: attempt.AttemptRun, ending: model.Ending, job: model.Job) -> None:
         edge = "job_requeue" if job.status is JobStatus.QUEUED else f"job_{job.status}"
-        log = _log.info if ending.outcome is Outcome.SUCCEEDED or run.taken_back else _log.warning
+        is_meant = ending.outcome in {Outcome.SUCCEEDED, Outcome.CANCELED} or run.taken_back
+        log = _log.info if is_meant else _log.warning
         log(edge, job=job.id, attempt=run.id, worker=member.worker.id, outcome=ending.outcome, reason=ending.reason)
         member.jobs_since += 1
         if run.taken_back and ending.outcome is Outcome.RELEASED:
@@ -173,6 +170,13 @@ class Driver:
         else:
             delay = max(0.0, (ending.retry_at or 0.0) - self.tools.clock())
             asyncio.get_running_loop().call_later(delay, self.on_requeue)
+
+
+def _for_ever() -> tenacity.AsyncRetrying:
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=5),
+    )
 
 
 def _was_restarted(member: fleet.Member, since: float) -> bool:

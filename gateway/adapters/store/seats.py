@@ -77,6 +77,7 @@ class Seat:
         self._begin = begin
         self._statements = statements.Statements(backend.engine.dialect)
         self._driver: Any = None
+        self._patience: int | None = None  #: milliseconds that SQLite waits for locks, while it is told not to
 
     def run(self, tasks: Sequence[Task]) -> list[Done]:
         """Run the units in one transaction, however long the database makes us wait."""
@@ -92,20 +93,17 @@ class Seat:
 
     def begin_at_once(self) -> statements.Transaction | None:
         """Begin a transaction of SQLite without waiting for anything; None when that cannot be."""
-        driver = self._driver
-        if driver is None:
+        if self._driver is None:
             return None
         try:
-            (patience,) = driver.execute("PRAGMA busy_timeout").fetchone()
-            driver.execute("PRAGMA busy_timeout = 0")
-            try:
-                driver.execute(self._begin)
-            finally:
-                driver.execute(f"PRAGMA busy_timeout = {patience}")
+            if self._patience is None:
+                (self._patience,) = self._driver.execute("PRAGMA busy_timeout").fetchone()
+                self._driver.execute("PRAGMA busy_timeout = 0")
+            self._driver.execute(self._begin)
         except engines.DRIVER_ERRORS:
             self.abandon()
             return None
-        return statements.Transaction(driver, self._statements)
+        return statements.Transaction(self._driver, self._statements)
 
     def run_one(self, tx: statements.Transaction, task: Task, *, alone: bool) -> Done:
         """Run a unit, in a savepoint unless it is alone. Raises when all of the transaction is lost."""
@@ -150,13 +148,14 @@ class Seat:
         if self._driver is not None:
             with contextlib.suppress(*engines.DRIVER_ERRORS):
                 self._driver.close()
-            self._driver = None
+            self._driver = self._patience = None
 
     def _transaction(self, tasks: Sequence[Task]) -> list[Done]:
         fresh = self._driver is None
         try:
             if fresh:
                 self._driver = engines.connect(self._backend.engine)
+            self._be_patient()
             self._driver.execute(self._begin)
             transaction = statements.Transaction(self._driver, self._statements)
             done = [self.run_one(transaction, task, alone=len(tasks) == 1) for task in tasks]
@@ -166,9 +165,17 @@ class Seat:
         self._commit()
         return done
 
+    def _be_patient(self) -> None:
+        """Wait for locks again, after `begin_at_once`."""
+        if self._patience is not None:
+            self._driver.execute(f"PRAGMA busy_timeout = {self._patience}")
+            self._patience = None
+
     def _commit(self) -> None:
         try:
-            self._driver.execute("COMMIT")
+            self._driver.execute(
+                "COMMIT"
+            )  # in SQLite's WAL it waits for nobody: the lock was taken with BEGIN IMMEDIATE
         except BaseException as error:  # not tried again if the connection broke: it may have happened
             self.abandon()
             raise _Undone(error, again=self._backend.retryable(error)) from error
