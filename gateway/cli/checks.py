@@ -115,13 +115,18 @@ async def _storage(given: Settings, data: datadir.DataDir) -> AsyncIterator[Find
     from gateway.adapters import blobs, store
 
     kind = "PostgreSQL" if given.database else "SQLite"
+    url = given.database or data.database
     try:
-        opened = await store.open_store(given.database or data.database, clock=time.time)
-        try:
-            await opened.check()
-        finally:
-            await opened.close()
-        yield _ok("database", f"{kind} answers, schema up to date")
+        if await store.is_behind(url):  # and a gateway of that version may be running on it
+            way_out = "stop the gateway that uses it; the next start brings it up to date"
+            yield _note("database", f"{kind} answers; its schema is that of an older version", way_out)
+        else:
+            opened = await store.open_store(url, clock=time.time)
+            try:
+                await opened.check()
+            finally:
+                await opened.close()
+            yield _ok("database", f"{kind} answers, schema up to date")
     except errors.GatewayError as error:
         yield _wrong("database", error.message, "see --database" if given.database else None)
     try:

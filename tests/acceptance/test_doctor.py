@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,17 @@ def test_everything_that_is_wrong_is_told_with_the_way_out(tmp_path: Path) -> No
     assert findings["ComfyUI"]["state"] == "ok"
     assert "requirements.txt" in findings["PyTorch"]["way_out"]
     assert "http://127.0.0.1:9" in findings["worker"]["found"]
+
+
+def test_it_leaves_the_schema_of_an_older_version_to_the_next_start(tmp_path: Path) -> None:
+    """A gateway of that version may be running on it."""
+    examined(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "gateway.db", isolation_level=None)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+        status, findings, _ = examined(tmp_path)
+        assert (status, findings["database"]["state"]) == (0, "note")
+        assert "older version" in findings["database"]["found"]
+        assert database.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
 
 
 def test_beside_a_running_gateway(tmp_path: Path) -> None:

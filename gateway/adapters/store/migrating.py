@@ -31,6 +31,12 @@ def migrate(engine: sa.Engine) -> None:
         connection.exec_driver_sql("COMMIT")
 
 
+def is_behind(engine: sa.Engine) -> bool:
+    """Whether the database was last used by an older program; one that nobody has used yet was not."""
+    with engine.connect() as connection:
+        return (_revision(connection) or schema.REVISION) < schema.REVISION
+
+
 def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None

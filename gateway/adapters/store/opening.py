@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 import tenacity
@@ -33,6 +34,7 @@ from gateway.adapters.store import (
 )
 from gateway.domain import errors
 
+_T = TypeVar("_T")
 CHECK_SECONDS: Final = 5.0
 BUSY_SECONDS: Final = 5.0  #: of others that open the same database at this moment
 _CHECK: Final = sa.text("INSERT INTO probe (id, at) VALUES (1, :at) ON CONFLICT (id) DO UPDATE SET at = excluded.at")
@@ -41,7 +43,7 @@ _CHECK: Final = sa.text("INSERT INTO probe (id, at) VALUES (1, :at) ON CONFLICT 
 async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
     """See `gateway.adapters.store.open_store`."""
     backend = engines.backend(url)
-    await asyncio.to_thread(_migrate, backend)
+    await asyncio.to_thread(_patiently, backend, migrating.migrate)
     run = units.Units(backend)
     boot = str(uuid_utils.uuid7())
     known_requirements = known.Known()
@@ -82,7 +84,16 @@ async def open_store(url: str, *, clock: ports.Clock) -> ports.Store:
     )
 
 
-def _migrate(backend: engines.Backend) -> None:
+async def is_behind(url: str) -> bool:
+    """See `gateway.adapters.store.is_behind`."""
+    backend = engines.backend(url)
+    try:
+        return await asyncio.to_thread(_patiently, backend, migrating.is_behind)
+    finally:
+        backend.engine.dispose()
+
+
+def _patiently(backend: engines.Backend, look: Callable[[sa.Engine], _T]) -> _T:
     # SQLite's busy time-out does not hold for the switch to WAL: who comes second is refused at once.
     patient = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_is_busy),
@@ -91,7 +102,7 @@ def _migrate(backend: engines.Backend) -> None:
         reraise=True,
     )
     try:
-        patient(migrating.migrate, backend.engine)
+        return patient(look, backend.engine)
     except exc.DBAPIError as error:
         if error.orig is None or not backend.unavailable(error.orig):
             raise
