@@ -159,7 +159,8 @@ class NoPicture(InvalidRequest):
 
 
 class IdempotencyKeyReuse(InvalidRequest):
-    """An Idempotency-Key that was presented before; keys are single-use for 24 hours."""
+    """An Idempotency-Key that was presented before; keys are single-use for 24 hours. `details` has the `job_id`,
+    `batch_id` or `asset_id` that was made with it."""
 
     code = "idempotency_key_reuse"
 

@@ -92,11 +92,13 @@ async def test_another_tenants_job_is_not_found(store: ports.Store, clock: kit.C
 
 async def test_an_idempotency_key_is_taken_for_a_day(store: ports.Store, clock: kit.Clock) -> None:
     key = "k" * 5000 + "\0"
-    await store.jobs.submit([kit.new_job(clock)], idempotency_key=key)
+    first = kit.new_job(clock)
+    await store.jobs.submit([first], idempotency_key=key)
     clock.now += 86_399
     refused = kit.new_job(clock)
-    with pytest.raises(errors.IdempotencyKeyReuse):
+    with pytest.raises(errors.IdempotencyKeyReuse) as caught:
         await store.jobs.submit([refused], idempotency_key=key)
+    assert caught.value.details == {"job_id": first.id}
     with pytest.raises(errors.NotFound):
         await store.jobs.get(kit.TENANT, refused.id)
     await store.jobs.submit([kit.new_job(clock, tenant=kit.OTHER)], idempotency_key=key)

@@ -82,7 +82,8 @@ class Assets:
 
         def write(tx: statements.Transaction) -> None:
             if idempotency_key is not None:
-                idempotency.take(tx, asset.tenant, f"asset:{idempotency_key}", at=asset.created_at)
+                made = ("asset_id", asset.id)
+                idempotency.take(tx, asset.tenant, f"asset:{idempotency_key}", made, at=asset.created_at)
             tx.execute(ADD_ASSETS, rows.asset_values(asset))
 
         await self._run.write(write)
@@ -140,7 +141,7 @@ class Assets:
             if row is None:
                 raise _no_asset(asset_id)
             if idempotency_key is not None:
-                idempotency.take(tx, row.tenant, f"asset:{idempotency_key}", at=now)
+                idempotency.take(tx, row.tenant, f"asset:{idempotency_key}", ("asset_id", asset_id), at=now)
             return rows.asset(row)
 
         return await self._run.write(write)

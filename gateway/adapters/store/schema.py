@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway.adapters.store.columns import Json, Prose, Word
 
-REVISION: Final = "0008"  #: the newest migration
+REVISION: Final = "0009"  #: the newest migration
 
 metadata = sa.MetaData(
     naming_convention={
@@ -246,13 +246,15 @@ requirements = sa.Table(
     sa.Column("body", Json, nullable=False),
 )
 
-#: `key` is a digest of what it is for and the client's key.
+#: `key` is a digest of what it is for and the client's key; `made` says what came of it: `job_id`, `batch_id` or
+#: `asset_id`, a blank, and the id.
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
     sa.Column("tenant", Word, primary_key=True),
     sa.Column("key", Word, primary_key=True),
     sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("made", Word),
     sa.Index("ix_idempotency_keys_created_at", "created_at"),
     sqlite_with_rowid=False,
 )

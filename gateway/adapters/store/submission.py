@@ -99,7 +99,8 @@ class Order:
 def submit(tx: statements.Transaction, order: Order, queued: depth.Depth, *, now: float) -> slices.Turns:
     """Take an order and write its first slice, which mostly is all of it; where its jobs stand."""
     if order.idempotency_key is not None:
-        idempotency.take(tx, order.tenant, f"job:{order.idempotency_key}", at=order.at)
+        made = ("job_id", order.jobs[0].id) if order.batch is None else ("batch_id", order.batch.id)
+        idempotency.take(tx, order.tenant, f"job:{order.idempotency_key}", made, at=order.at)
     _refuse_steps_again(tx, order)
     _hold_assets(tx, order)
     turn = _take_turns(tx, order)

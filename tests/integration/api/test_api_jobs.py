@@ -191,7 +191,9 @@ async def test_an_idempotency_key_is_single_use(api: Api) -> None:
     assert await post({"workflow": {}}) == (422, "invalid_workflow")  # a refused request claims no key
     answers = await asyncio.gather(*(post(_picture()) for _ in range(5)))
     assert sorted(answers) == [(201, "")] + [(422, "idempotency_key_reuse")] * 4
-    assert len((await api.client.get("/api/v2/jobs")).json()["jobs"]) == 1
+    (made,) = (await api.client.get("/api/v2/jobs")).json()["jobs"]
+    again = await api.client.post("/api/v2/jobs", json=_picture(), headers=headers)
+    assert again.json()["error"]["details"] == {"job_id": made["id"]}
 
 
 @pytest.mark.parametrize("header", ["wait=1x", "wait", "wait=-1", "handling=lenient", ""])
