@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -85,7 +86,11 @@ class Foundation:
         """Open store and blobs; `stack` closes them."""
         clock: ports.Clock = time.time
         secret = settings.webhooks.secret
-        folders = template_folders.TemplateFolders(settings.template_folders, shipped=templates.builtin_folder())
+        folders = template_folders.TemplateFolders(
+            (Path("workflows"),) if settings.workflows is None else settings.workflows,
+            shipped=templates.builtin_folder(),
+            may_come=settings.workflows is None,
+        )
         known_store = await store.open_store(settings.database or data.database, clock=clock)
         stack.push_async_callback(known_store.close)
         adapters = fit(Adapters(store=known_store, blobs=blobs.open_blobs(settings.blobs or data.blobs)))

@@ -30,14 +30,16 @@ class _Seen:
 
 
 class TemplateFolders:
-    """`ports.TemplateFiles` over folders: the one that ships, and over it those of the user, later ones win."""
+    """`ports.TemplateFiles` over folders: the one that ships, and over it those of the user, later ones win.
 
-    def __init__(self, folders: Sequence[Path], *, shipped: Path | None = None) -> None:
+    They must be there, unless they `may_come` later."""
+
+    def __init__(self, folders: Sequence[Path], *, shipped: Path | None = None, may_come: bool = False) -> None:
         self._shipped = None if shipped is None else shipped.resolve()
         own = dict.fromkeys(folder.expanduser().resolve() for folder in folders)
         self._own = tuple(folder for folder in own if folder != self._shipped)
         for folder in self._folders:
-            if not folder.is_dir():
+            if not folder.is_dir() and not may_come:
                 raise errors.ConfigError(f"The template folder {folder} does not exist.")
         self._seen: dict[Path, dict[str, _Seen]] = {}
         self._stirred: dict[Path, dict[str, Stamps]] = {}  #: changed at the last look, and not read yet

@@ -66,6 +66,15 @@ async def test_a_broken_file_leaves_the_last_good_version(start_gateway: Start, 
         assert (await living.ran(client, "fox"))["template_version"] == good
 
 
+async def test_the_folder_of_this_place_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {"port": 0, "data_dir": tmp_path / "data", "look_for": None}
+    async with app.running(Settings(**given)) as gateway, client_of(gateway) as client:
+        assert (await client.get("/v1/templates/fox")).status_code == 404
+        living.write(tmp_path / "workflows", "fox.json", living.graph(1))
+        await living.until(living.asking(client, "/v1/templates/fox"), lambda answer: "version" in answer)
+
+
 async def test_the_last_good_version_outlives_a_restart(folder: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"port": 0, "data_dir": tmp_path / "data", "look_for": None, "workflows": (folder,)}
     settings = Settings(**given)
