@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -34,6 +34,8 @@ BatchInputs = Annotated[
 
 class BatchOrder(hooks.HookedRequest):
     """An order for many jobs of a template."""
+
+    otherwise: ClassVar[str] = "parameters go under `inputs`"
 
     template: str = Field(max_length=200, examples=["sdxl"])
     inputs: BatchInputs

@@ -22,6 +22,8 @@ class RequestBody(BaseModel):
 
     #: Keys that mean something elsewhere, with what to do instead.
     reserved: ClassVar[Mapping[str, str]] = {}
+    #: What is said of a key that is like none of ours.
+    otherwise: ClassVar[str] = ""
 
 
 async def read(request: Request, *, limit: int) -> bytes:
@@ -97,7 +99,9 @@ def _suggestion(loc: Sequence[str | int], shape: type[BaseModel]) -> str:
     for part in above:
         holder = _object_in(holder, part) if holder else None
     close = difflib.get_close_matches(name[:100], holder.model_fields if holder else (), n=1)
-    return f"; did you mean `{'.'.join((*above, close[0]))}`?" if close else ""
+    if close:
+        return f"; did you mean `{'.'.join((*above, close[0]))}`?"
+    return f": {shape.otherwise}" if not above and issubclass(shape, RequestBody) and shape.otherwise else ""
 
 
 def _object_in(shape: type[BaseModel], name: str) -> type[BaseModel] | None:

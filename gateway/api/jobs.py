@@ -56,6 +56,7 @@ class JobRequest(hooks.HookedRequest):
     reserved: ClassVar[Mapping[str, str]] = {
         "webhook_url": 'a webhook is an object here: "webhook": {"url": …}',
         "inputs": "inputs belong to templates: POST /v1/templates/{name}/jobs",
+        "prompt": "here it is called `workflow`; ComfyUI's own POST /prompt calls it so",
     }
 
     workflow: _Workflow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field, WithJsonSchema
@@ -48,6 +48,8 @@ Inputs = Annotated[
 
 class TemplateOrder(hooks.HookedRequest):
     """An order for one job of a template."""
+
+    otherwise: ClassVar[str] = "parameters go under `inputs`"
 
     inputs: Inputs = Field(default_factory=dict)
     metadata: fields.Metadata | None = None

@@ -369,6 +369,15 @@ async def test_bodies_that_are_no_order(site: Site) -> None:
         assert (await site.alice.get("/api/v2/jobs")).json()["jobs"] == [], body
 
 
+async def test_where_parameters_belong_is_told(site: Site) -> None:
+    answer = await site.alice.post("/v1/templates/plain/jobs", json={"width": 64, "priorty": 1})
+    faults = {fault["field"]: fault["message"] for fault in answer.json()["error"]["details"]["faults"]}
+    assert faults["width"].endswith("is not known here: parameters go under `inputs`")
+    assert faults["priorty"].endswith("did you mean `priority`?")
+    answer = await site.alice.post("/api/v2/jobs", json={"prompt": {}})
+    assert "`prompt`: here it is called `workflow`" in answer.json()["error"]["message"]
+
+
 async def test_a_body_past_the_limit(site: Site) -> None:
     answer = await site.order("restyle", {"image": "A" * 6_000_000})
     assert error_of(answer) == (413, "payload_too_large")
