@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -44,7 +44,9 @@ async def get_placement(job_id: str, request: Request) -> Response:
     if job.status is JobStatus.QUEUED and known.foresight is not None:
         why = await known.foresight.why(job, position=position)
     else:
-        why = _of_claim(job, await known.store.jobs.events(job.id))
+        claim = _claimed(await known.store.jobs.events(job.id))
+        steps = {} if claim is not None else await known.store.pipelines.steps(job.id)
+        why = _of_steps(job, steps) if steps else _of_claim(job, claim)
     return present.answer(
         JobPlacement(
             job_id=job.id,
@@ -58,9 +60,22 @@ async def get_placement(job_id: str, request: Request) -> Response:
     )
 
 
-def _of_claim(job: model.Job, events: Sequence[model.Event]) -> model.Why:
+def _claimed(events: Sequence[model.Event]) -> model.Event | None:
+    """How the latest attempt came about."""
+    return next((event for event in reversed(events) if event.type == "claim"), None)
+
+
+def _of_steps(job: model.Job, steps: Mapping[str, model.Job]) -> model.Why:
+    """A pipeline goes to no worker; its steps do."""
+    told = ", ".join(
+        f"{name} {'is ' if not step.ended else ''}{step.status}{f' on {step.worker}' if step.worker else ''}"
+        for name, step in steps.items()
+    )
+    return model.Why(sentence=f"its steps go to workers: {told}")
+
+
+def _of_claim(job: model.Job, claim: model.Event | None) -> model.Why:
     """Why the latest attempt went where it went."""
-    claim = next((event for event in reversed(events) if event.type == "claim"), None)
     if claim is None:
         return model.Why(sentence=f"it is {job.status} and was never given to a worker")
     return model.Why(sentence=str(claim.data.get("reason") or "no reason was kept"), worker=job.worker)

@@ -33,7 +33,7 @@ from gateway.dispatch import (
     tools,
     watching,
 )
-from gateway.domain import durations, errors, model, retrying
+from gateway.domain import durations, errors, model, pauses, retrying
 from gateway.domain.comfy.graph import Requirements
 from gateway.domain.comfy.object_info import NodeCatalog
 from gateway.domain.costs import eta
@@ -41,6 +41,7 @@ from gateway.domain.costs.sketch import Sketch
 from gateway.domain.states import JobStatus
 
 _log = structlog.get_logger("gateway.dispatch")
+_TOLD: Final = 4  #: workers that are named where many cannot run a job
 _TICK_SECONDS: Final = 1.0  #: between looks at leases, due retries and workers, when no signal comes
 
 
@@ -296,26 +297,31 @@ class Dispatch:
 
     async def why(self, job: model.Job, *, position: int | None) -> model.Why:
         """Why a queued job waits, by the function that places it."""
-        pause = (await self._ties.queue.pauses()).over(job.tenant, job.template)
+        paused = await self._ties.queue.pauses()
+        pause = paused.over(job.tenant, job.template)
         if pause is not None:
             return model.Why(sentence=f"waits: {pause.sentence}")
         requirements = await self._ties.queue.requirements()
         self._foresight.learn_needs(requirements)
         standings = self._fleet.standings(requirements)
         if not any(job.requirements_key in standing.accepts for standing in standings):
-            return model.Why(sentence=self._nobody_runs(requirements.get(job.requirements_key)))
+            return model.Why(sentence=self._nobody_runs(requirements.get(job.requirements_key), paused))
         places = [model.Slot(worker=one.worker, epoch=0, accepts=one.accepts) for one in standings]
         candidates = await self._ties.queue.look(self._foresight.warm(places), now=self._ties.clock())
         found = self._foresight.why(job, candidates, self._fleet.slots(requirements), standings)
         return found or _behind(position)
 
-    def _nobody_runs(self, wanted: Requirements | None) -> str:
+    def _nobody_runs(self, wanted: Requirements | None, paused: pauses.Pauses) -> str:
         """Why no worker that takes work could run this."""
         members = self._fleet.members.values()
-        if wanted is None or any(
-            member.link.catalog is not None and not member.link.catalog.lacks(wanted) for member in members
-        ):
-            return "waits for a worker that can run it: none of those takes work now"
+        able = [
+            member
+            for member in members
+            if wanted is None or (member.link.catalog is not None and not member.link.catalog.lacks(wanted))
+        ]
+        if able:
+            told = "; ".join(_why_not(member, paused) for member in able[:_TOLD])
+            return f"waits for a worker that can run it: {told}{'; …' if len(able) > _TOLD else ''}"
         lacks = [member.link.catalog.lacks(wanted) for member in members if member.link.catalog is not None]
         if not lacks:
             return "waits for the first worker: none has told what it can run"
@@ -463,6 +469,12 @@ class Dispatch:
             )
             self._fleet.forget_catalogs()
             self._placing.wake()
+
+
+def _why_not(member: fleet.Member, paused: pauses.Pauses) -> str:
+    """Why a worker takes nothing."""
+    pause = paused.find(pauses.PauseKind.WORKER, member.worker.id)
+    return pause.sentence if pause is not None else f"the worker {member.worker.id} is {member.view().state}"
 
 
 def _behind(position: int | None) -> model.Why:

@@ -155,6 +155,8 @@ async def test_progress_is_one_and_a_cancel_ends_all(
     steps = await until(session, url, lambda found: [step["status"] for step in found["steps"]] == ["running"])
     assert steps["status"] == "running"
     assert steps["progress"]["nodes_total"] == 2
+    async with session.get(f"{gateway.url}/v1/jobs/{job['id']}/placement") as answer:
+        assert (await answer.json())["reason"].startswith("its steps go to workers: first is running on ")
     async with session.post(f"{url}/cancel") as answer:
         assert (await answer.json())["status"] in {"canceling", "canceled"}
     ended = await until(session, url, lambda found: found["status"] == "canceled")

@@ -204,3 +204,11 @@ def blue() -> dict[str, Any]:
     plain = living.graph()
     save = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "blue"}}
     return {"8": plain["1"], "9": save}
+
+
+async def test_a_job_that_waits_for_a_paused_worker_says_so(site: Site) -> None:
+    await site.add("one", simulator.Options())
+    assert (await site.client.post("/v1/queue/pause", json={"worker": "one"})).status_code == 200
+    job = (await site.client.post("/api/v2/jobs", json={"workflow": living.graph()})).json()
+    reason = (await site.get(f"/v1/jobs/{job['id']}/placement"))["reason"]
+    assert reason.startswith("waits for a worker that can run it: the worker one is paused since 2")
