@@ -37,7 +37,8 @@ def read(path: Path) -> Mapping[str, Any]:
         data = path.read_bytes()
         info = orjson.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
     except (OSError, EOFError, zlib.error, orjson.JSONDecodeError) as error:
-        raise failures.Wrong(f"{path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise failures.Wrong(f"{path} cannot be read: {reason}") from None
     if not isinstance(info, dict) or not any(isinstance(each, dict) for each in cast("dict[str, Any]", info).values()):
         raise failures.Wrong(f"{path} is not what a ComfyUI answers at /object_info")
     return cast("dict[str, Any]", info)
