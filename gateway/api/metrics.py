@@ -26,7 +26,12 @@ class Metrics:
         self.dropped_streams = prometheus.Counter(
             "comfy_gateway_event_streams_dropped", "Event streams whose reader took nothing.", registry=self.registry
         )
-        self._jobs = prometheus.Gauge("comfy_gateway_jobs", "Kept jobs by status.", ["status"], registry=self.registry)
+        self._jobs = prometheus.Gauge(
+            "comfy_gateway_jobs",
+            "Jobs that are kept now, by status. Not a counter.",
+            ["status"],
+            registry=self.registry,
+        )
         self._workers = prometheus.Gauge(
             "comfy_gateway_workers", "Workers by state.", ["state"], registry=self.registry
         )
@@ -50,9 +55,7 @@ class Metrics:
             ["decision"],
             registry=self.registry,
         )
-        self._held = prometheus.Gauge(
-            "comfy_gateway_stored_bytes", "Bytes of all blobs, where there is a disk budget.", registry=self.registry
-        )
+        self._held: prometheus.Gauge | None = None  #: nobody counts without a disk budget
         self._evicted = prometheus.Gauge(
             "comfy_gateway_evicted",
             "Jobs and uploads that went before their time, since the start.",
@@ -85,11 +88,18 @@ class Metrics:
 
     def kept(self, tally: retention.Tally, *, refusing: bool) -> None:
         """How much is stored, and what had to go."""
-        self._held.set(tally.held or 0)
+        if tally.held is not None:
+            self._held = self._held or self._weighed()
+            self._held.set(tally.held)
         self._evicted.labels("jobs").set(tally.evicted_jobs)
         self._evicted.labels("uploads").set(tally.evicted_uploads)
         self._evicted_bytes.set(tally.evicted_bytes)
         self._refusing.set(refusing)
+
+    def _weighed(self) -> prometheus.Gauge:
+        return prometheus.Gauge(
+            "comfy_gateway_stored_bytes", "Bytes of all blobs, where there is a disk budget.", registry=self.registry
+        )
 
     def render(self, jobs: Mapping[JobStatus, int], workers: Sequence[model.WorkerView]) -> bytes:
         """The exposition text, with how jobs and workers stand now."""
