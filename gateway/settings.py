@@ -45,6 +45,7 @@ _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|d|w)?")
 _OTHERS = frozenset({f"{PREFIX}{name}" for name in ("URL", "API_KEY", "MARK")})
 #: What Kubernetes sets for a service of our name.
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP)")
+_NUMBERS_ONLY = re.compile(r"\d+(\.\d+){3}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -356,6 +357,14 @@ class Settings(_Part):
         return (Path("workflows"),) if Path("workflows").is_dir() else ()
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches that address."""
     try:
@@ -382,6 +391,8 @@ def load(
 
 def _refuse_open_door(settings: Settings) -> None:
     keys = settings.all_api_keys
+    if _NUMBERS_ONLY.fullmatch(settings.host) and not _is_address(settings.host):
+        raise errors.ConfigError(f"{settings.host} is not an address of this machine: its parts go from 0 to 255")
     if settings.is_public and not keys:
         raise errors.ConfigError(
             f"listening on {settings.host} would let anyone who reaches this machine use it: add an API key "

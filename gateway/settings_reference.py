@@ -14,8 +14,8 @@ _REFERENCE = """\
 
 A flag of `comfy-gateway up` wins over the environment, which wins over `gateway.toml` (of the folder that the gateway
 is started in, or `--config FILE`), which wins over the default. A dot in a name is a table of the file: `limits.upload`
-is `upload` under `[limits]`. Settings that do not exist are refused, with what may have been meant.
-`comfy-gateway doctor` prints those in effect, secrets hidden.
+is `upload` under `[limits]`. A setting that does not exist is refused in the file, and warned of in the environment
+(`setting_unknown`), with what may have been meant. `comfy-gateway doctor` prints those in effect, secrets hidden.
 
 Times are seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`; sizes are bytes, or a number with `KiB`, `MB`, …;
 lists are TOML arrays in the file, and words with commas between them in the environment. An API key is

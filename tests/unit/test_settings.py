@@ -103,6 +103,11 @@ def test_a_public_address_needs_a_key(host: str, tmp_path: Path) -> None:
     assert settings.load({"host": host, "api_keys_file": keys}).all_api_keys[0].tenant == "shop"
 
 
+def test_an_address_that_cannot_be_is_told_before_a_key_is_asked_for() -> None:
+    with pytest.raises(errors.ConfigError, match=r"300\.1\.1\.1 is not an address"):
+        settings.load({"host": "300.1.1.1"})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "[::1]", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
     assert not settings.load({"host": host}).is_public
