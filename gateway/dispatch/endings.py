@@ -59,4 +59,6 @@ def _retry_at(outcome: Outcome, claim: model.Claim, with_: tools.Tools, now: flo
         return now + _RELEASED_SECONDS
     if outcome not in RETRYABLE:
         return None
+    if outcome is Outcome.LOST and claim.resumed:
+        return now  # the gateway went, and its worker with it: who waited behind the job does not go first
     return now + with_.backoff.delay(claim.tries + 1, with_.chance())

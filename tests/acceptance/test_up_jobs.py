@@ -122,6 +122,8 @@ def test_a_gateway_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     with up(tmp_path, "--simulate", "1", *QUICK) as gateway:
         for job_id in (running, queued):
             assert reached(gateway, job_id, "succeeded", "failed")["status"] == "succeeded"
+        again, behind = (job(gateway, job_id)["attempts"][-1] for job_id in (running, queued))
+        assert again["created_at"] < behind["created_at"]  # it goes first, as it did
 
 
 def test_what_ran_on_a_worker_that_is_not_there_any_more_runs_elsewhere(tmp_path: Path) -> None:
