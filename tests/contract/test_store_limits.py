@@ -32,6 +32,10 @@ async def test_the_bytes_of_queued_graphs_are_bounded(store: ports.Store, clock:
         "bytes": 2 * SIZE,
         "max_bytes": 3 * SIZE,
     }
+    assert caught.value.message == (
+        f"The queue is full: 2 jobs waiting, their graphs {2 * SIZE} of {3 * SIZE} bytes; "
+        f"2 more of {2 * SIZE} bytes do not fit."
+    )
     await store.jobs.cancel(kit.TENANT, order.id, now=clock.now)
     await store.jobs.submit([kit.new_job(clock, graph=GRAPH) for _ in range(2)], queue_bytes=3 * SIZE)
 
@@ -44,6 +48,7 @@ async def test_a_tenants_jobs_and_bytes_are_bounded(store: ports.Store, clock: k
         await kit.submit_one(store, clock)
     assert caught.value.details is not None
     assert (caught.value.details["scope"], caught.value.details["max_jobs"]) == ("tenant", 2)
+    assert caught.value.message == "You have 2 of 2 allowed jobs waiting; 1 more does not fit."
     await kit.submit_one(store, clock, tenant=kit.OTHER, graph=GRAPH)
     with pytest.raises(errors.QueueFull, match="bytes"):
         await kit.submit_one(store, clock, tenant=kit.OTHER, graph=GRAPH)

@@ -144,9 +144,10 @@ class Depth:
     def _full(self, tenant: str, load: Load, overall: Bounds, theirs: Bounds) -> errors.QueueFull:
         mine = self._of(tenant)
         if not (mine + load).fits(theirs):
-            message, details = f"You have {_told(mine, theirs)}.", _details("tenant", mine, theirs)
+            message, details = f"You have {_told(mine, theirs, load)}.", _details("tenant", mine, theirs)
         else:
-            message, details = f"The queue is full: {_told(self.whole, overall)}.", _details("all", self.whole, overall)
+            message = f"The queue is full: {_told(self.whole, overall, load)}."
+            details = _details("all", self.whole, overall)
         return errors.QueueFull(message, details=details)
 
 
@@ -159,10 +160,11 @@ def count(tx: statements.Transaction) -> Mapping[str, Load]:
     return counted
 
 
-def _told(load: Load, bounds: Bounds) -> str:
+def _told(load: Load, bounds: Bounds, more: Load) -> str:
     jobs = "" if bounds.jobs is None else f" of {bounds.jobs} allowed"
     size = "" if bounds.bytes is None else f", their graphs {load.bytes} of {bounds.bytes} bytes"
-    return f"{load.jobs}{jobs} jobs waiting{size}"
+    new = "" if bounds.bytes is None else f" of {more.bytes} bytes"
+    return f"{load.jobs}{jobs} jobs waiting{size}; {more.jobs} more{new} {'does' if more.jobs == 1 else 'do'} not fit"
 
 
 def _details(scope: str, load: Load, bounds: Bounds) -> Mapping[str, int | str | None]:
