@@ -404,5 +404,7 @@ class Shelf:
             elif each.template is not None and each.problem is None and self._is_open:
                 was = before.template.version if before is not None and before.template is not None else None
                 mended = before is not None and before.problem is not None
-                if was != each.template.version or mended:
+                if was != each.template.version:
                     _log.info("template_changed", template=name, version=each.template.version, before=was)
+                elif mended:
+                    _log.info("template_mended", template=name, version=was)

@@ -322,7 +322,8 @@ class Dispatch:
         if able:
             told = "; ".join(_why_not(member, paused) for member in able[:_TOLD])
             return f"waits for a worker that can run it: {told}{'; …' if len(able) > _TOLD else ''}"
-        lacks = [member.link.catalog.lacks(wanted) for member in members if member.link.catalog is not None]
+        catalogs = [member.link.catalog for member in members if member.link.catalog is not None]
+        lacks = [catalog.lacks(wanted) for catalog in catalogs if wanted is not None]
         if not lacks:
             return "waits for the first worker: none has told what it can run"
         return f"no worker can run it: {min(lacks, key=len)[0].message}"

@@ -12,12 +12,16 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, NewType, Protocol, cast
+from typing import Any, Final, NewType, Protocol, cast
 
 from gateway.domain import errors
 from gateway.domain.comfy import structure
 
 Graph = NewType("Graph", dict[str, dict[str, Any]])
+
+_NO_GRAPH: Final = (
+    "This is no workflow in ComfyUI's API format: an object of nodes, each with a class_type. Nothing in it has one."
+)
 
 is_link = structure.is_link
 is_asset_reference = structure.is_asset_reference
@@ -70,7 +74,8 @@ def parse_graph(data: object) -> Graph:
     if faults and all(fault.reason == "malformed_asset" for fault in faults):
         raise errors.MissingAsset("The workflow has malformed asset references.", missing_ids=[], faults=faults)
     if faults:
-        raise errors.InvalidWorkflow(_summary(faults), faults=faults)
+        message = _NO_GRAPH if _is_no_graph(data) else _summary(faults)
+        raise errors.InvalidWorkflow(message, faults=faults)
     return Graph({node_id: _normal_node(node) for node_id, node in data.items()})
 
 
@@ -83,6 +88,11 @@ def _summary(faults: tuple[errors.Fault, ...]) -> str:
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"The workflow cannot run. {first.message}{more}"
+
+
+def _is_no_graph(data: Mapping[Any, Any]) -> bool:
+    """Whether this JSON is something else altogether."""
+    return not any(isinstance(node, dict) and "class_type" in node for node in data.values())
 
 
 def _normal_node(node: dict[str, Any]) -> dict[str, Any]:
