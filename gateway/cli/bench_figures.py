@@ -75,6 +75,7 @@ class Report:
     estimates: Mapping[str, Calibration]  #: by the status in which the first estimate was given
     shares: Sequence[Share]
     simulated: bool
+    warmed: int = 0  #: jobs right before those, to learn from
 
     @property
     def per_second(self) -> float:
@@ -115,7 +116,8 @@ class Report:
         """For people: a title and a table each."""
         found = [("Latency", self._latency_table()), ("Workers", self._worker_table())]
         if self.estimates:
-            found.insert(1, ("Estimates: the first `eta` of each job", self._estimate_table()))
+            learned = f", after {self.warmed} to learn from" if self.warmed else ""
+            found.insert(1, (f"Estimates: the first `eta` of each job{learned}", self._estimate_table()))
         return found if self.done else []
 
     def _latency_table(self) -> RenderableType:
@@ -151,8 +153,8 @@ class Report:
         return ", ".join([told, *others])
 
 
-def report(name: str, seen: Sequence[Seen]) -> Report:
-    """Everything that these jobs tell."""
+def report(name: str, seen: Sequence[Seen], *, warmed: int = 0) -> Report:
+    """Everything that these jobs tell; `warmed` others went before."""
     done = [each.last for each in seen if each.last.succeeded]
     ended = [each.last.raw for each in seen if each.last.raw.get("completed_at")]
     begin = min((shapes.epoch(raw["created_at"]) for raw in ended), default=0.0)
@@ -170,6 +172,7 @@ def report(name: str, seen: Sequence[Seen]) -> Report:
         estimates={status: calibration for status, calibration in found.items() if calibration is not None},
         shares=_shares(done),
         simulated=any(job.simulated for job in done),
+        warmed=warmed,
     )
 
 

@@ -71,7 +71,7 @@ async def fulfil(wish: Wish, url: str, api_key: str | None, screen: output.Scree
             canceling.cancel()
     if run.trouble is not None:
         raise run.trouble
-    found = bench_figures.report(load.name, seen)
+    found = bench_figures.report(load.name, seen, warmed=first)
     show(screen, found)
     if stop.asked.is_set():
         return failures.INTERRUPTED

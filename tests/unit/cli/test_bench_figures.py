@@ -104,3 +104,9 @@ def test_numbers_begin_at_their_value_or_default_and_only_seeds_anywhere() -> No
 def test_one_pace_is_told_in_both_units() -> None:
     told = bench_figures.report("sdxl", [seen(number, 0.5) for number in range(2)]).sentence
     assert told == "2 jobs of sdxl in 0.5 s: 4.0 a second, 14,400 an hour"
+
+
+def test_estimates_say_how_much_they_were_learned_from() -> None:
+    jobs = [seen(number, number + 1, eta=(1, 2)) for number in range(3)]
+    titles = [title for title, _ in bench_figures.report("sdxl", jobs, warmed=4).tables()]
+    assert "Estimates: the first `eta` of each job, after 4 to learn from" in titles
