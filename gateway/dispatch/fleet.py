@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.dispatch import attempt, foresight, inputs, link
@@ -189,10 +189,11 @@ class Fleet:
         """A slot for each free place of each worker that takes work."""
         found: list[model.Slot] = []
         taken = self._cards_taken()
+        accepted = self._accepted_by(requirements)
         for member in self.members.values():
             if not member.takes_work or member.occupied >= member.places or member.card in taken:
                 continue
-            accepts = self._accepts(member, requirements)
+            accepts = accepted(member)
             if accepts:
                 found.extend(self._free_places(member, accepts))
         return tuple(found)
@@ -224,11 +225,12 @@ class Fleet:
         """All workers that take work, with or without a free place. May be called from another thread."""
         members = tuple(self.members.values())
         busy = {member.card for member in members if member.occupied or member.link.others}
+        accepted = self._accepted_by(requirements)
         return {
             member.worker.id: fitting.Place(
                 card=member.card,
                 vram=member.link.facts.vram_total,
-                accepts=self._accepts(member, requirements),
+                accepts=accepted(member),
                 quiet=member.card not in busy,
             )
             for member in members
@@ -237,10 +239,11 @@ class Fleet:
 
     def standings(self, requirements: Mapping[str, Requirements]) -> tuple[foresight.Standing, ...]:
         """All workers that take work, with or without a free place."""
+        accepted = self._accepted_by(requirements)
         return tuple(
             foresight.Standing(
                 worker=member.worker.id,
-                accepts=self._accepts(member, requirements),
+                accepts=accepted(member),
                 others=member.link.others,
                 is_idle=member.occupied == 0,
             )
@@ -265,11 +268,20 @@ class Fleet:
         catalog = member.link.catalog
         return catalog is not None and self._can_run(catalog, wanted.key, wanted)
 
-    def _accepts(self, member: Member, requirements: Mapping[str, Requirements]) -> frozenset[str]:
-        catalog = member.link.catalog
-        if catalog is None:
-            return frozenset()
-        return frozenset(key for key, wanted in requirements.items() if self._can_run(catalog, key, wanted))
+    def _accepted_by(self, requirements: Mapping[str, Requirements]) -> Callable[[Member], frozenset[str]]:
+        """Which of these a member can run. Those with the same catalog can run the same, which is found out once."""
+        known: dict[str, frozenset[str]] = {}
+
+        def accepted(member: Member) -> frozenset[str]:
+            catalog = member.link.catalog
+            if catalog is None:
+                return frozenset()
+            if catalog.digest not in known:
+                able = (key for key, wanted in requirements.items() if self._can_run(catalog, key, wanted))
+                known[catalog.digest] = frozenset(able)
+            return known[catalog.digest]
+
+        return accepted
 
     def _can_run(self, catalog: NodeCatalog, key: str, wanted: Requirements) -> bool:
         verdict = self._verdicts.get((catalog.digest, key))
