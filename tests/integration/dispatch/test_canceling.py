@@ -67,7 +67,9 @@ async def test_a_post_whose_answer_was_lost(tmp_path: Path, options: simulator.O
 
 
 @BOTH
-async def test_it_stays_canceling_until_the_next_node_boundary(tmp_path: Path, options: simulator.Options) -> None:
+async def test_it_stays_canceling_until_the_next_node_boundary(
+    tmp_path: Path, options: simulator.Options, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with open_site(tmp_path) as site, simulator.running(options) as sim:
         await add(site, sim, "w0")
         first = await site.submit(blocking(0.6))
@@ -77,6 +79,8 @@ async def test_it_stays_canceling_until_the_next_node_boundary(tmp_path: Path, o
         assert (await site.cancel(first)).status is JobStatus.CANCELING, "asking twice changes nothing"
         job = await site.ended(first)
         assert (job.status, job.error, job.outputs) == (JobStatus.CANCELED, None, ())
+        lines = capsys.readouterr().out.splitlines()
+        assert not [line for line in lines if "job_canceled" in line and "warning" in line]  # somebody wanted it
         await spared(site, [second])
         one, two = await prompts_of(sim)
         assert one["outcome"] == "interrupted"

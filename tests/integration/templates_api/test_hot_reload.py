@@ -53,7 +53,9 @@ async def test_files_that_come_change_and_go(start_gateway: Start, folder: Path)
         assert (old["template"], old["template_version"]) == ("fox", first["version"])
 
 
-async def test_a_broken_file_leaves_the_last_good_version(start_gateway: Start, folder: Path) -> None:
+async def test_a_broken_file_leaves_the_last_good_version(
+    start_gateway: Start, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     living.write(folder, "fox.json", living.graph(1))
     gateway = await start_gateway(workers=1, workflows=(folder,))
     async with client_of(gateway) as client:
@@ -64,6 +66,10 @@ async def test_a_broken_file_leaves_the_last_good_version(start_gateway: Start, 
         assert (broken["name"], broken["source"], broken["serving"]) == ("fox", "fox.json", good)
         assert "parameters.wdith.type" in broken["reason"]
         assert (await living.ran(client, "fox"))["template_version"] == good
+        (folder / "fox.toml").unlink()
+        await living.until(living.asking(client, "/v1/templates"), lambda answer: not answer["broken"])
+        lines = capsys.readouterr().out.splitlines()
+        assert not [line for line in lines if "template_changed" in line and good in line]  # it is what it was
 
 
 async def test_the_folder_of_this_place_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,11 @@ def test_what_is_no_graph_at_all(data: Any) -> None:
         graphs.parse_graph(data)
 
 
+def test_other_json_is_told_as_that() -> None:
+    with pytest.raises(errors.InvalidWorkflow, match="Nothing in it has one"):
+        graphs.parse_graph({"workflow": {"1": {"class_type": "SaveImage"}}, "name": "fox"})
+
+
 @pytest.mark.parametrize("data", [{"nodes": [], "links": []}, {"nodes": [{"id": 1, "type": "A"}], "version": 0.4}])
 def test_the_editors_format_has_an_error_of_its_own(data: Any) -> None:
     with pytest.raises(errors.UiWorkflow, match="Export"):
