@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _LOADERS: Final[Mapping[str, str]] = {
     "LoadVideo": "file",
     "LoadLatent": "latent",
 }
+
+_ASKED: Final = 32  #: names of files that workers are asked for because of one order
 
 HasInput = Callable[[str], Awaitable[bool]]
 
@@ -130,28 +133,34 @@ def _lacking(
 
 
 async def missing_files(graph: graphs.Graph, facts: graphs.NodeFacts, has_input: HasInput) -> tuple[errors.Fault, ...]:
-    """Names of input files that are no asset and that no worker has, unless some output can do without them."""
+    """Names of input files that are no asset and that no worker has, unless some output can do without them. Of an
+    order with very many names, the first are looked for."""
+    named = [
+        (node_id, node["class_type"], field, name)
+        for node_id, node in graph.items()
+        if (field := _LOADERS.get(node["class_type"])) is not None
+        and isinstance(name := node["inputs"].get(field), str)
+    ]
+    asked = list(dict.fromkeys(name for *_, name in named))[:_ASKED]
+    there = await asyncio.gather(*map(has_input, asked))
+    missing = {name for name, is_there in zip(asked, there, strict=True) if not is_there}
     faults = [
         errors.Fault(
             reason="missing_file",
             message=f"There is no asset of yours with the file_path {object_info.shown(name)}, and no worker has such "
             "a file.",
             node=node_id,
-            class_type=node["class_type"],
+            class_type=class_type,
             field=field,
         )
-        for node_id, node in graph.items()
-        if (field := _LOADERS.get(node["class_type"])) is not None
-        and isinstance(name := node["inputs"].get(field), str)
-        and not await has_input(name)
+        for node_id, class_type, field, name in named
+        if name in missing
     ]
     if not faults:
         return ()
-    lacking = {fault.node for fault in faults}
-    outputs = graphs.output_nodes(graph, facts)
-    if any(lacking.isdisjoint(graphs.upstream(graph, (output,))) for output in outputs):
-        return ()  # ComfyUI takes a graph of which one output can run
-    return tuple(faults)
+    lacking = graphs.downstream(graph, {node_id for node_id, *_, name in named if name in missing})
+    is_any_whole = any(output not in lacking for output in graphs.output_nodes(graph, facts))
+    return () if is_any_whole else tuple(faults)  # ComfyUI takes a graph of which one output can run
 
 
 def file_name_faults(fields: Sequence[graphs.UploadField]) -> Iterator[errors.Fault]:

@@ -230,6 +230,22 @@ def upstream(graph: Graph, nodes: tuple[str, ...]) -> frozenset[str]:
     return frozenset(reached)
 
 
+def downstream(graph: Graph, nodes: Set[str]) -> frozenset[str]:
+    """These nodes and all that depend on them."""
+    users: dict[str, list[str]] = {}
+    for node_id, node in graph.items():
+        for source in structure.linked_nodes(node["inputs"]):
+            users.setdefault(source, []).append(node_id)
+    reached: set[str] = set()
+    todo = list(nodes)
+    while todo:
+        node_id = todo.pop()
+        if node_id not in reached:
+            reached.add(node_id)
+            todo.extend(users.get(node_id, ()))
+    return frozenset(reached)
+
+
 # Files: what a graph reads and where it writes.
 
 

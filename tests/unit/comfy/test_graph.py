@@ -376,3 +376,16 @@ def test_parse_graph_raises_nothing_unexpected(data: Any) -> None:
     references = graphs.asset_references(graph)
     assert graphs.asset_references(graphs.replace_assets(graph, {ref.asset_id: "n" for ref in references})) == ()
     graphs.parse_graph(graphs.rewrite_prefixes(graph, "gw/1"))
+
+
+def test_downstream_is_what_depends_on_a_node() -> None:
+    chain = graphs.Graph(
+        {
+            "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+            "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}},
+            "4": {"class_type": "EmptyImage", "inputs": {}},
+            "5": {"class_type": "SaveImage", "inputs": {"images": ["4", 0]}},
+        }
+    )
+    assert graphs.downstream(chain, {"1"}) == {"1", "2", "3"}
