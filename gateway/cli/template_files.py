@@ -257,7 +257,7 @@ async def _of_gateway(name: str, place: tuple[str, str | None]) -> Checked:
 
 def _report(found: Sequence[Checked], screen: output.Screen, *, everywhere: bool) -> None:
     asked = any(each.workers for each in found)
-    table = output.table("file", "", *(("workers",) if asked else ()), keep=["file"])
+    table = output.table("file", "state", *(("workers",) if asked else ()), keep=["state"])
     for each in found:
         table.add_row(
             output.plain(each.name),

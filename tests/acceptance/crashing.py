@@ -82,7 +82,7 @@ def _called(method: Any, point: Point) -> Any:
 
 def _is_idle(result: Any) -> bool:
     """Whether a call found nothing to do, such as a claim of an empty queue."""
-    return result in ((), {}) or getattr(result, "claims", None) == ()
+    return result in ((), [], {}) or getattr(result, "claims", None) == ()
 
 
 def _streamed(method: Any, point: Point) -> Any:
