@@ -72,15 +72,14 @@ def _postgres_lies_at(element: lies_at, compiler: Any, **options: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """One engine, as the threads of `units` drive it.
+    """One engine, as `units` drives it.
 
-    `grouped`: writes have one thread and share commits. Connections stay in autocommit; transactions are begun and
-    ended by name, which is what lets units of a group roll back alone.
+    Connections stay in autocommit; transactions are begun and ended by name, which is what lets units of a group roll
+    back alone.
     """
 
     engine: sa.Engine
-    grouped: bool
-    writers: int
+    writers: int | None  #: threads that write; None: there is one writer, whose units share commits
     readers: int
     begin_write: str
     begin_read: str
@@ -132,8 +131,7 @@ def _sqlite(url: sa.URL) -> Backend:
     event.listen(engine, "connect", _set_up_sqlite)
     return Backend(
         engine=engine,
-        grouped=True,
-        writers=1,
+        writers=None,
         readers=2,
         begin_write="BEGIN IMMEDIATE",
         begin_read="BEGIN",
@@ -194,7 +192,6 @@ def _postgres(url: sa.URL) -> Backend:
     event.listen(engine, "connect", _set_up_postgres)
     return Backend(
         engine=engine,
-        grouped=False,
         writers=4,
         readers=2,
         begin_write="BEGIN",

@@ -173,9 +173,7 @@ class Seat:
 
     def _commit(self) -> None:
         try:
-            self._driver.execute(
-                "COMMIT"
-            )  # in SQLite's WAL it waits for nobody: the lock was taken with BEGIN IMMEDIATE
+            self._driver.execute("COMMIT")  # waits for nobody in SQLite's WAL: BEGIN IMMEDIATE took the lock
         except BaseException as error:  # not tried again if the connection broke: it may have happened
             self.abandon()
             raise _Undone(error, again=self._backend.retryable(error)) from error

@@ -21,10 +21,11 @@ class Units:
 
     def __init__(self, backend: engines.Backend) -> None:
         self._engine = backend.engine
-        self._group = grouping.Group(backend) if backend.grouped else None
-        self._writes = self._group or lanes.Lane(
-            "store-write", backend, threads=backend.writers, begin=backend.begin_write
-        )
+        if backend.writers is None:
+            self._writes = self._group = grouping.Group(backend)
+        else:
+            self._group = None
+            self._writes = lanes.Lane("store-write", backend, threads=backend.writers, begin=backend.begin_write)
         self._reads = lanes.Lane("store-read", backend, threads=backend.readers, begin=backend.begin_read)
 
     async def write(self, unit: Unit[T], *, quick: bool = False) -> T:
